@@ -20,6 +20,7 @@ from mmcnn.compare.executors import run_trainings
 from mmcnn.compare.options import EPOCHS, MACS, CompareOptions
 from mmcnn.compare.page.writing import write_comparison_page
 from mmcnn.compare.results import Comparison
+from mmcnn.compare.run import Run, typed
 from mmcnn.compare.table import Row, as_markdown, old_rows
 from mmcnn.compare.widths import fitted_width
 from mmcnn.config.entries import merge_options
@@ -103,13 +104,11 @@ def write(
         plot_comparison(finished, comparison.title, folder / 'comparison.png')
 
 
-def _train(
-    options: CompareOptions, work_dir: Path, runs: Sequence[trainings.Run], until_epoch: int | None = None
-) -> None:
+def _train(options: CompareOptions, work_dir: Path, runs: Sequence[Run], until_epoch: int | None = None) -> None:
     run_trainings(runs, options, work_dir, until_epoch)
 
 
-def _make_room(runs: Sequence[trainings.Run], options: CompareOptions) -> None:
+def _make_room(runs: Sequence[Run], options: CompareOptions) -> None:
     """Delete runs that are to be repeated, and raise an error for those with other settings or in progress."""
     for each in runs:
         refuse_live(each.folder) if options.fresh else each.refuse_others()
@@ -125,7 +124,7 @@ def _collected(made: Plan, outcome: budgets.Outcome) -> Comparison:
     # Seeds for which there was no time have not failed.
     runs = [run for run in made.runs if run.seeds_title in within or run.result() is not None]
     seeds = ', '.join(within)
-    budget = trainings.typed(made.budget)
+    budget = typed(made.budget)
     title = f'{" ".join([Path(made.cfg.filename).stem, *budget])}, seeds {seeds}'
     config = options.config if isinstance(options.config, str | Path) else made.cfg.filename
     command = shlex.join(['mmcnn', 'compare', str(config), *typed_comparison(options)])
@@ -137,7 +136,7 @@ def _collected(made: Plan, outcome: budgets.Outcome) -> Comparison:
     return analysed(found, made.work_dir, annotations)
 
 
-def _validation(runs: Sequence[trainings.Run]) -> tuple[dict[str, Any] | None, Path | None]:
+def _validation(runs: Sequence[Run]) -> tuple[dict[str, Any] | None, Path | None]:
     """Return the annotations of val and the folder of its images; None: nothing was trained."""
     run = next((run for run in runs if run.result() is not None), None)
     if run is None:
@@ -163,7 +162,7 @@ def typed_comparison(options: CompareOptions) -> list[str]:
         if name not in ('config', 'backbones', 'weights', 'fraction', 'fresh')
         and getattr(options, name) != defaults[name]
     }
-    return words + trainings.typed(given)
+    return words + typed(given)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +183,7 @@ class Plan:
     cfg: Config
     budget: dict[str, Any]
     candidates: list[Candidate]
-    runs: list[trainings.Run]
+    runs: list[Run]
     size: tuple[int, int]
     work_dir: Path
 
@@ -210,10 +209,13 @@ def plan(options: CompareOptions, say: Say = print) -> Plan:
     budget = options.training() | dict(data=data)
     other = dict(workers=options.workers, device=options.device, imports=options.imports, cache_gb=options.cache_gb)
     seeds = trainings.seeds_of(options)
-    classes, size = trainings.check(TrainOptions(config=cfg, seed=options.seed, **budget, **other), several)
-    trained = partial(_as_trained, cfg=cfg, options=options, classes=classes)
+    checked = trainings.check(TrainOptions(config=cfg, seed=options.seed, **budget, **other), several)
+    size = checked.size
+    trained = partial(_as_trained, cfg=cfg, options=options, classes=checked.num_classes)
     if options.macs is not None:
         several = _at_equal_width(several, trained, options.macs, size, say)
+    if checked.classes:
+        trainings.refuse_unfit_weights(several, trained, checked.classes)
     if options.equal != EPOCHS:
         epochs = cfg.train_cfg.max_epochs if options.epochs is None else options.epochs
         if options.equal == MACS:

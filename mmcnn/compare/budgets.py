@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmcnn.compare import halving
 from mmcnn.compare.candidates import Candidate
 from mmcnn.compare.network import multiply_adds
-from mmcnn.compare.trainings import Run
+from mmcnn.compare.run import Run
 from mmcnn.engine.atomic_file import write_whole
 from mmcnn.errors import UsageError
 from mmcnn.plots.curves import training_seconds

@@ -19,7 +19,7 @@ from mmcnn.compare.candidates import Candidate
 from mmcnn.compare.costs import measured
 from mmcnn.compare.network import counted_costs
 from mmcnn.compare.results import CandidateResult, Comparison, Cost, RunResult
-from mmcnn.compare.trainings import Run
+from mmcnn.compare.run import Run
 from mmcnn.config.parts import inner_datasets
 from mmcnn.console.layout import nothing_measured
 from mmcnn.engine.atomic_file import write_whole

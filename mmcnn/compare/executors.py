@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mmcnn.compare.options import LOCAL, RAY, SLURM, CompareOptions
-from mmcnn.compare.trainings import Run, outcome, train_all
+from mmcnn.compare.run import Run
+from mmcnn.compare.trainings import outcome, train_all
 from mmcnn.errors import UsageError
 from mmcnn.runs.run_lock import stop_live
 
@@ -50,7 +51,7 @@ class Task:
 
     Args:
         run: the training.
-        until_epoch: see :meth:`~mmcnn.compare.trainings.Run.train`.
+        until_epoch: see :meth:`~mmcnn.compare.run.Run.train`.
     """
 
     def __init__(self, run: Run, until_epoch: int | None) -> None:

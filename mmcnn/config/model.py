@@ -47,14 +47,24 @@ def prove_model(cfg: Config) -> list[str]:
         return prove(cfg.model)
 
 
+def build(cfg: Config) -> nn.Module:
+    """Return the model of a config with the values that its layers start with; ``init_weights`` is not called.
+
+    Raises:
+        UsageError: as in :func:`wire_model`.
+    """
+    with refusals(), DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(wire(cfg.model))
+
+
 def build_on_meta(cfg: Config) -> nn.Module:
     """Return the model of a config without memory.
 
     Raises:
         UsageError: as in :func:`wire_model`.
     """
-    with refusals(), DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
-        return MODELS.build(wire(cfg.model))
+    with torch.device('meta'):
+        return build(cfg)
 
 
 def class_layers(cfg: Config) -> tuple[str, ...]:

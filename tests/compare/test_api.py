@@ -14,7 +14,7 @@ from mmcnn.errors import UsageError
 @pytest.fixture
 def options(monkeypatch, tmp_path):
     """``options(equal='macs', ...)``: of a comparison whose trainings are taken for possible."""
-    monkeypatch.setattr(trainings, 'check', lambda *args: ({80}, (64, 64)))
+    monkeypatch.setattr(trainings, 'check', lambda *args: trainings.Checked((), {80}, (64, 64)))
 
     def make(**given):
         return CompareOptions(

@@ -14,7 +14,7 @@ from mmcnn.compare.analysis import analysed
 from mmcnn.compare.candidates import Candidate
 from mmcnn.compare.collect import COSTS_FILE, annotations_of, collect
 from mmcnn.compare.results import COSTS
-from mmcnn.compare.trainings import Run
+from mmcnn.compare.run import Run
 from mmcnn.config.parts import inner_datasets
 from mmcnn.evaluation.kept_detections import DETECTIONS, write_detections
 from mmcnn.plots.curves import read_scalars

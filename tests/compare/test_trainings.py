@@ -10,11 +10,12 @@ import pytest
 from mmengine.config import Config
 
 from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.compare import run as run_of_comparison
 from mmcnn.compare import trainings as compare_trainings
 from mmcnn.compare.candidates import Candidate
 from mmcnn.compare.options import CompareOptions
 from mmcnn.config.load import load_config
-from mmcnn.errors import UsageError
+from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.options import TrainOptions
 
 TWO = [Candidate('darknet53'), Candidate('mobilenetv2')]
@@ -61,8 +62,8 @@ class Trainings:
 @pytest.fixture
 def trainings(monkeypatch):
     trainings = Trainings()
-    monkeypatch.setattr(compare_trainings.subprocess, 'run', trainings.run)
-    monkeypatch.setattr(compare_trainings.time, 'perf_counter', lambda: trainings.clock)
+    monkeypatch.setattr(run_of_comparison.subprocess, 'run', trainings.run)
+    monkeypatch.setattr(run_of_comparison.time, 'perf_counter', lambda: trainings.clock)
     return trainings
 
 
@@ -199,10 +200,10 @@ def test_options_are_read_again_as_they_were():
     ]  # fmt: skip
     first = options_from(parser.parse_args(words), TrainOptions, config='x')
     assert first.cfg_options['d'] == [(1, 2.5), 'x']
-    again = compare_trainings.typed({name: getattr(first, name) for name in ('data', 'img_size', 'cfg_options')})
+    again = run_of_comparison.typed({name: getattr(first, name) for name in ('data', 'img_size', 'cfg_options')})
     assert options_from(parser.parse_args(again), TrainOptions, config='x') == first
-    assert compare_trainings.typed(dict(classes=['a', 'b c'])) == ['--classes', 'a', 'b c']
-    assert compare_trainings.typed(dict(amp=True, fresh=False, epochs=None, cfg_options={}, workers=0)) == [
+    assert run_of_comparison.typed(dict(classes=['a', 'b c'])) == ['--classes', 'a', 'b c']
+    assert run_of_comparison.typed(dict(amp=True, fresh=False, epochs=None, cfg_options={}, workers=0)) == [
         '--amp', '--workers', '0',
     ]  # fmt: skip
 
@@ -224,17 +225,27 @@ def test_check_tells_size_and_changes(cfg, shapes, capsys):
     before = cfg.pretty_text
     assert compare_trainings.check(
         TrainOptions(config=cfg, data=shapes), [*map(Candidate, ('vgg16', 'darknet53'))]
-    ) == ({3}, (640, 640))
+    ) == (('circle', 'square', 'triangle'), {3}, (640, 640))
     out = capsys.readouterr().out
     assert 'vgg16: images are normalised as vgg16 expects' in out
     assert 'darknet53: ' not in out
     assert cfg.pretty_text == before
 
 
+def test_weights_that_do_not_fit_are_refused_before_any_training(trained):
+    (config,) = trained.work_dir.glob('*/vis_data/config.py')
+    own = load_config(config)
+    same, other = (Candidate(name, str(trained.checkpoint)) for name in ('cspdarknet', 'mobilenetv2'))
+    for classes in (('circle', 'square', 'triangle'), ('one', 'two', 'three')):
+        compare_trainings.refuse_unfit_weights([Candidate('vgg16'), same], lambda each: own, classes)
+        with pytest.raises(CheckpointError, match=r'backbone=mobilenetv2: .*epoch_2\.pth'):
+            compare_trainings.refuse_unfit_weights([other], lambda each: each.config(own), classes)
+
+
 def test_check_minds_no_work_dir_of_the_config(cfg, shapes, trained, tmp_path):
     """Each run has a folder of its own: what the config's holds is nobody's business."""
     cfg.work_dir = str(trained.work_dir)
-    assert compare_trainings.check(TrainOptions(config=cfg, data=shapes), TWO[:1])[1] == (640, 640)
+    assert compare_trainings.check(TrainOptions(config=cfg, data=shapes), TWO[:1]).size == (640, 640)
     assert cfg.work_dir == str(trained.work_dir)
 
 
@@ -243,7 +254,7 @@ def test_a_run_with_nothing_to_measure(runs, trainings, capsys, nothing):
     trainings.plans['darknet53/seed_4'] = dict(entry={'coco/bbox_mAP': nothing, 'coco/bbox_mAP_50': nothing, 'step': 3})
     compare_trainings.train_all(runs[:1])
     assert runs[0].result()['AP'] is None and runs[0].result()['AP50'] is None
-    assert 'NaN' not in (runs[0].folder / compare_trainings.RECORD).read_text()
+    assert 'NaN' not in (runs[0].folder / run_of_comparison.RECORD).read_text()
     assert 'seed 4: nothing to measure: the validation images have no objects' in capsys.readouterr().out
 
 

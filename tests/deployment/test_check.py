@@ -255,7 +255,7 @@ def test_detections_in_half_are_weighed_by_ap(precision, data, checkpoint, ends,
 @pytest.mark.parametrize(
     ('precision', 'data', 'checkpoint', 'ends'),
     [
-        ('fp16', None, {}, 'are others; with data=PATH, AP on its images decides'),
+        ('fp16', None, {}, 'differ; with data=PATH, AP on its images decides'),
         ('fp16', 'bccd', {}, None),  # AP decides
         ('fp32', 'bccd', {}, 'differ'),
         ('fp16', 'bccd', None, 'differ'),  # of random weights there is no AP
@@ -265,7 +265,7 @@ def test_boxes_before_nms_in_half_are_weighed_by_ap(precision, data, checkpoint,
     """Although the detections that are left of them are those of PyTorch."""
     matches = Matches(sure=9, found_sure=9, more_sure=0, every=40, found=40, more=0, box=0.0, score=0.0, images=8)
     monkeypatch.setattr(check, 'open_session', lambda *args: None)
-    monkeypatch.setattr(check, '_compare_outputs', lambda *args: (0.0, 'one by one', 'boxes are others'))
+    monkeypatch.setattr(check, '_compare_outputs', lambda *args: (0.0, 'one by one', 'boxes differ'))
     monkeypatch.setattr(check, 'compare_detections', lambda *args: matches)
     monkeypatch.setattr(check, 'time_ratio', lambda *args: 1.0)
     plan = SimpleNamespace(
@@ -275,7 +275,7 @@ def test_boxes_before_nms_in_half_are_weighed_by_ap(precision, data, checkpoint,
         input_names=['images'],
     )
     if ends is None:
-        assert check.check_export(plan, Path('a.onnx'), [None]).failure == 'boxes are others'
+        assert check.check_export(plan, Path('a.onnx'), [None]).failure == 'boxes differ'
     else:
         with pytest.raises(ExportError, match=f'^boxes {ends}$'):
             check.check_export(plan, Path('a.onnx'), [None])

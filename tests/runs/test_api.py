@@ -149,7 +149,7 @@ def test_a_signal_is_an_error_and_the_run_can_be_continued(shapes, here):
     threading.Thread(target=stop, args=(log,), daemon=True).start()
     options = dict(data=shapes, epochs=4, **SMALL | dict(cfg_options=TINY | {'default_hooks.logger.interval': 1}))
     with pytest.raises(
-        StoppedError, match=r'stopped by SIGINT; the last checkpoint, .* is whole; to continue, resume the run'
+        StoppedError, match=r'stopped by SIGINT; the last checkpoint, .* is complete; to continue, resume the run'
     ) as error:
         mmcnn.train(CONFIG, **options)
     assert error.value.signum == signal.SIGINT

@@ -258,7 +258,7 @@ def test_warnings_of_the_log_are_printed(config, shapes, tmp_path, capfd):
     config.train_cfg.max_epochs = 1
     training.train(config, console=Console())
     (line,) = [line for line in capfd.readouterr().out.splitlines() if line.startswith('warning: ')]
-    assert 'train_00003.jpg cannot be used' in line and 'another sample takes its place' in line
+    assert 'cannot use ' in line and 'train_00003.jpg' in line and 'replaced by another sample' in line
 
 
 def test_a_run_that_is_stopped_says_where_its_checkpoint_is(config, log_of, monkeypatch):

@@ -44,4 +44,4 @@ def test_a_resumed_run_keeps_its_share(train_tiny, shapes, tmp_path):
     assert result.code == 0 and '4 training images' in result.out
     result = train_tiny(tmp_path / 'run', args=['--epochs', 3, '--resume', '--fraction', '1'])
     assert result.code == 1
-    assert 'fraction=1: the run to resume was trained on 0.5 of the validation images' in result.err
+    assert 'fraction=1: the run to resume was trained on 0.5 of the images' in result.err

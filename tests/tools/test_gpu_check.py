@@ -110,5 +110,5 @@ def test_a_check_that_is_ended_in_the_middle_has_all_that_was_measured(run_tool,
     assert '- speed, yolov5_s fp32: begun' in result.out
     if signum == signal.SIGTERM:
         assert process.returncode == 128 + signum
-        assert error == f'stopped by SIGTERM; {out}; --table {out} prints it\n'
+        assert error == f'stopped by SIGTERM; the results so far are in {out}; --table {out} prints them\n'
         assert not [*tmp_path.glob('gpu_check-*')]  # what was drawn

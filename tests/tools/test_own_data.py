@@ -55,7 +55,7 @@ def test_it_is_trained_and_tested_without_what_is_bad(train_tiny, run_tool, log_
     trained = train_tiny(tmp_path / 'run', args=['--epochs', 1, '--skip-bad'], data=broken)
     assert trained.code == 0, trained.err
     assert (
-        'left out: truncated image 1, train image in val 1, unknown category 1, bad box 1, box of zero area 1; that is '
+        'left out: truncated image 1, train image in val 1, unknown category 1, bad box 1, box of zero area 1; in total '
         '2 images and '
     ) in trained.out
     assert check_data(broken).usable(skip_bad=True).num_train == 6

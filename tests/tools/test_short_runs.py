@@ -10,7 +10,9 @@ def test_both_kinds_of_statistics_are_measured(run_tool, shapes):
         '--lengths', 1, 2, '--seeds', 1, '--cfg-options', 'model.backbone.widen_factor=0.25',
     )  # fmt: skip
     assert result.code == 0, result.err
-    numbers = r'AP 0\.\d+, AP50 0\.\d+; boxes per image with a score of at least 0\.25 on [\d.]+, from 0\.99 on [\d.]+'
+    numbers = (
+        r'AP 0\.\d+, AP50 0\.\d+; boxes per image with a score of at least 0\.25: [\d.]+, of at least 0\.99: [\d.]+'
+    )
     expected = [
         f'{epochs} epochs, seed 0: {2 * epochs} iterations, {kind} statistics: {numbers}'
         for epochs in (1, 2)
