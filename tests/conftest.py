@@ -20,12 +20,13 @@ import mmcnn  # noqa: F401  first: MMDetection cannot be imported without compil
 PARITY = Path(__file__).resolve().parents[1] / 'docs' / 'parity.md'
 PARITY_HEAD = """# Parity
 
-Each network beside the same one of another library, with the same random weights and BatchNorm statistics: the library
-saves them to a file by its own means, which is read here. Darknet's and ultralytics' networks are written down in the
-tests, layer by layer as in the cfg and yaml files, and so are their files. Random images, evaluation mode, a CPU
-(float32). The difference is the largest of any logit, or of any value of the maps (MMDetection, Darknet, ultralytics),
-as a share of the largest; the tests fail above 1e-4. Rows that no library has are held to their papers' shape tables
-and published counts, and to identities, in `tests/models/backbones/`.
+Each network is compared with the same network of another library, with the same random weights and BatchNorm
+statistics. The library saves them to a file in its own format, and mmcnn reads that file. Darknet's and ultralytics'
+networks are reimplemented in the tests, layer by layer as in the cfg and yaml files, and so are their file formats.
+The comparison uses random images, evaluation mode and a CPU (float32). The difference is the largest one of any logit,
+or of any value of the maps (MMDetection, Darknet, ultralytics), divided by the largest value; the tests fail above
+1e-4. Networks that no library has are compared with their papers' shape tables and published counts, and with
+identities, in `tests/models/backbones/`.
 
 Written by `make parity` on {date} with {versions}: {count} comparisons.
 
@@ -35,11 +36,12 @@ Written by `make parity` on {date} with {versions}: {count} comparisons.
 HOSTILE = PARITY.with_name('hostile-files.md')
 HOSTILE_HEAD = """# Hostile and broken files
 
-What the readers of weights say to files that are broken or mean harm: in each case this one sentence, nothing written,
-no code run, the model as it was. `tests/weights/test_hostile_files.py` holds the readers to it in a process that may
-take 100 MiB more memory than it has.
+This page lists how the readers of weights respond to broken and malicious files. In each case they print the one
+sentence below, write nothing, run no code and leave the model unchanged. `tests/weights/test_hostile_files.py` checks
+this in a process that may allocate at most 100 MiB more memory.
 
-Inputs tried by the fuzz tests on 2026-11-21; of the first two with more examples than `make test-all` has of them:
+The fuzz tests tried these inputs on 2026-11-21 (`pytest -m campaign tests/weights`; the first two with more examples
+than that command uses):
 
 | readers | tests | inputs | outcome |
 |---|---|--:|---|
