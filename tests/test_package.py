@@ -181,6 +181,7 @@ def test_plain_install_requires_no_mmcv_and_no_torch_version(installed):
     assert 'Requires-Python: >=3.11' in metadata
 
 
+@pytest.mark.slow
 def test_plain_install_works_from_another_folder(installed, tmp_path):
     call = [sys.executable, '-m', 'mmcnn']
     result = process(*call, 'train', 'yolov4_cspdarknet53', '--help', cwd=tmp_path, PYTHONPATH=str(installed))

@@ -81,6 +81,7 @@ def test_matrix_ends_with_exit_code_1_if_a_pair_fails(run_command):
     assert lines[-1] == '1 of 4 pairs build, 0 refused for want of a level, 3 fail'
 
 
+@pytest.mark.slow
 def test_matrix_of_mmdetections_configs(run_command, tmp_path):
     page, kept = tmp_path / 'page.md', tmp_path / 'kept.json'
     page.write_text('<!-- matrix -->\n<!-- end of matrix -->\n')

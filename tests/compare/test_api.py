@@ -56,6 +56,7 @@ def test_widths_are_those_of_the_network_that_is_trained(shapes, tmp_path):
     assert said == [f'vgg11: widen_factor={candidate.widen_factor:.4g}, {number / 1e9:.3g} G multiply-adds']
 
 
+@pytest.mark.slow
 def test_timings_of_other_settings_are_refused_or_made_anew(options, monkeypatch):
     timed = []
 

@@ -42,6 +42,7 @@ def collected(runs, tmp_path, dropped=None):
     return collect(runs, tmp_path, (64, 64), 2, 'a title', 'mmcnn compare x', dropped or {})
 
 
+@pytest.mark.slow
 def test_results_are_those_of_the_log(runs, tmp_path):
     found = collected(runs, tmp_path)
     a, b = found.candidates
@@ -77,6 +78,7 @@ def test_costs_are_measured_and_outlive_the_checkpoints(runs, tmp_path):
     assert 'a: no latency, since its checkpoints are missing.' in bare.not_measured
 
 
+@pytest.mark.slow
 def test_a_lost_loss_does_not_cost_the_page(runs, tmp_path):
     """on_nan=skip goes on after a loss that is NaN, which JSON has not."""
     (log,) = runs[0].folder.glob('*/vis_data/scalars.json')
@@ -89,6 +91,7 @@ def test_a_lost_loss_does_not_cost_the_page(runs, tmp_path):
     assert 'NaN' not in found.as_json()
 
 
+@pytest.mark.slow
 def test_images_to_train_on_are_counted_where_all_are_used(runs, tmp_path):
     part = tmp_path / 'part.json'
     config = runs[0].folder / runs[0].config_name
@@ -104,6 +107,7 @@ def test_images_to_train_on_are_counted_where_all_are_used(runs, tmp_path):
     assert collected([half, *runs[1:]], tmp_path).data['num_train'] == 8
 
 
+@pytest.mark.slow
 def test_dropped_candidates_say_so(runs, tmp_path):
     runs[-1].note_failure(None)
     found = collected(runs, tmp_path, {Candidate('b'): 'dropped by the budget after epoch 1'})
@@ -111,6 +115,7 @@ def test_dropped_candidates_say_so(runs, tmp_path):
     assert found.candidates[1].runs[1].failure == 'dropped by the budget after epoch 1'
 
 
+@pytest.mark.slow
 def test_pairs_are_of_the_seeds_that_all_have(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(analysis, 'RESAMPLES', 50)
     annotations = json.loads(annotations_of(runs[0]).read_bytes())

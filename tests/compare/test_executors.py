@@ -77,6 +77,7 @@ def test_ray_goes_on_with_the_training_of_a_worker_that_is_killed(planned, tmp_p
     assert 'vgg11, seed 0: AP50 = ' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_submitit_leaves_the_log_files_of_the_process_open(tmp_path):
     _needs('submitit')
     program = f"""

@@ -121,6 +121,7 @@ def process(code, *path):
     return done.stdout.strip(), (done.stderr.strip().splitlines() or [''])[-1]
 
 
+@pytest.mark.slow
 def test_mmdetections_functions_work_without_an_import_of_mmcnn(site):
     code = """
 from mmdet.apis import DetInferencer, init_detector

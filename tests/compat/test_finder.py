@@ -266,6 +266,7 @@ def test_repeating_changes_nothing():
 # ------------------------------------------------------------------------------------------------------ MMDetection's
 
 
+@pytest.mark.slow
 def test_config_imports_it_for_mmdetection(tmp_path, python):
     config = tmp_path / 'config.py'
     config.write_text("""

@@ -14,6 +14,7 @@ from mmcnn.compat import late_imports
 LARGE = ('matplotlib.pyplot', 'scipy', 'sklearn', 'sympy', 'torch._dynamo', 'torch.distributed.fsdp', 'torch.onnx')
 
 
+@pytest.mark.slow
 def test_importing_mmdetection_imports_no_large_library_that_few_parts_use(python):
     code = f"""
 import sys
@@ -26,6 +27,7 @@ print(MODELS.get('PAAHead').__name__, TASK_UTILS.get('HungarianAssigner').__name
     assert python(code) == ('[]\nPAAHead HungarianAssigner False', '')
 
 
+@pytest.mark.slow
 def test_types_and_names_that_are_left_out_are_there_when_they_are_asked_for(python):
     code = """
 import sys
@@ -136,6 +138,7 @@ def test_library_that_is_there_already_is_taken_as_it_is(library):
     assert module.json is sys.modules['json']
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_a_misspelt_config_know_the_types_that_are_left_out(python):
     code = """
 import mmcnn

@@ -440,6 +440,7 @@ def sources():
     return found
 
 
+@pytest.mark.slow
 def test_no_other_is_touched_elsewhere():
     assert list(touched(sources())) == []
 
@@ -464,6 +465,7 @@ def test_the_scan_finds_what_is_touched(line, name):
     assert [each.rpartition(' ')[2] for each in found] == ([] if name is None else [name])
 
 
+@pytest.mark.slow
 def test_our_classes_use_no_other_private_names_of_their_bases():
     """What the scan cannot see: a name of a base class looks like an own one."""
     allowed = {(entry.used_by, entry.name.rpartition('.')[2]) for entry in PRIVATE_NAMES}

@@ -209,6 +209,7 @@ def test_a_config_of_mmdetection_that_a_run_recorded_is_taken(tmp_path):
     assert found(tmp_path / 'a.pth', 'a,b,c')[1:] == (('a', 'b', 'c'), [])
 
 
+@pytest.mark.slow
 def test_weights_of_ours_that_one_config_holds(tmp_path):
     torch.save(state_of('yolov5_n_small', 3), tmp_path / 'a.pth')
     cfg, _, (line,) = found(tmp_path / 'a.pth', 'a,b,c')

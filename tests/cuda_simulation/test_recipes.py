@@ -72,7 +72,8 @@ def where(training):
 
 
 @pytest.mark.parametrize(
-    'name', [pytest.param(name, marks=[pytest.mark.slow] * (name in ('yolov3', 'yolov4'))) for name in RECIPES]
+    'name',
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in ('yolov5', 'faster_rcnn'))) for name in RECIPES],
 )
 def test_a_training_is_that_of_the_cpu(name, on_both):
     cpu, gpu = on_both(RECIPES[name])

@@ -36,6 +36,7 @@ def test_every_package_is_a_room():
     assert {path.parent.name for path in (PACKAGE / 'datasets').glob('*/__init__.py')} == set(BELOW)
 
 
+@pytest.mark.slow
 def test_image_files_are_decoded_by_one_reader_and_by_the_check():
     names = {'imread', 'imdecode', 'imfrombytes', 'decode_jpeg'}
     found = {

@@ -31,6 +31,7 @@ def layer(kind, **more):
     return pack.eval()
 
 
+@pytest.mark.slow
 def test_as_onnx_they_compute_the_same(exported):
     layers = (layer(DeformConv2dPack), layer(ModulatedDeformConv2dPack), layer(ModulatedDeformConv2dPack, bias=False))
     network = nn.Sequential(*layers).eval()

@@ -171,6 +171,7 @@ def test_a_file_that_comes_meanwhile_is_kept(interrupted, tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == [target.name] and target.read_text() == 'mine'
 
 
+@pytest.mark.slow
 def test_nothing_is_left_after_sigterm(interrupted, tmp_path):
     with pytest.raises(StoppedError, match='stopped by SIGTERM'):
         interrupted(lambda path: signal.raise_signal(signal.SIGTERM))

@@ -100,7 +100,12 @@ class Leaving(list):
 
 @pytest.mark.parametrize(
     ('leave', 'persistent', 'method'),
-    [(os._exit, False, 'fork'), (sys.exit, False, 'fork'), (os._exit, True, 'fork'), (sys.exit, True, 'spawn')],
+    [
+        (os._exit, False, 'fork'),
+        (sys.exit, False, 'fork'),
+        pytest.param(os._exit, True, 'fork', marks=pytest.mark.slow),
+        (sys.exit, True, 'spawn'),
+    ],
 )
 def test_workers_that_exit_without_an_error_have_died_too(leave, persistent, method):
     loader = DataLoader(

@@ -46,8 +46,9 @@ def check_digests(result):
         assert found == whole, name
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize(
+    'workers', [pytest.param(0, marks=pytest.mark.campaign), pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_five_kills_leave_the_bits(run, workers):
     check_campaign(run('campaign', workers, 5, workers), 5)
 
@@ -61,8 +62,13 @@ def test_fifty_kills_leave_the_bits(run, workers, capsys):
     check_campaign(result, 50)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('case', ['faster_rcnn', 'yolov4_drawn_by_the_device'])
+@pytest.mark.parametrize(
+    'case',
+    [
+        pytest.param('faster_rcnn', marks=pytest.mark.slow),
+        pytest.param('yolov4_drawn_by_the_device', marks=pytest.mark.campaign),
+    ],
+)
 def test_other_detectors_that_end_inside_an_epoch_leave_the_bits(run, case):
     result = run('inside', case)
     # Five batches an epoch: SIGTERM keeps the three of the second, SIGKILL does not.

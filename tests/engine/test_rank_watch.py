@@ -86,6 +86,7 @@ def test_a_child_that_outlives_its_rank_hides_nothing(tmp_path):
     assert time.monotonic() - start < 7
 
 
+@pytest.mark.slow
 def test_an_end_by_an_error_is_told_too(tmp_path):
     def work(rank, watch):
         if rank == 1:

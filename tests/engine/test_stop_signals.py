@@ -51,6 +51,7 @@ def test_a_process_that_hangs_is_ended(signum, code):
     assert seconds < 10
 
 
+@pytest.mark.slow
 def test_a_process_that_comes_round_or_writes_is_left_alone():
     def work():
         with StopSignals(patience=0.4) as signals:

@@ -76,6 +76,7 @@ def test_train_from_python(run, here, shapes):
         assert f'  {name}: AP {stored[f"coco/bbox_AP/{name}"]:.3f}' in out
 
 
+@pytest.mark.slow
 def test_the_table_has_the_boxes_of_the_drawn_data_set():
     root = mmcnn.check_data('demo').root
     coco = json.loads((root / 'train.json').read_text())
@@ -122,6 +123,7 @@ def test_own_backbone(run, here, shapes):
     assert (here / 'run' / 'best.pth').is_file()
 
 
+@pytest.mark.slow
 def test_swap_in_mmdetection(run, here, shapes):
     out = run('swap_in_mmdetection.py', '--ann', shapes / 'train.json', '--images', shapes / 'images', '--scale', 64,
               '--work-dir', 'run')  # fmt: skip

@@ -190,6 +190,7 @@ def test_parameters_are_those_before_the_folding(detector, trained):
     assert sum(parameter.numel() for parameter in detector.model.parameters()) < learned
 
 
+@pytest.mark.slow
 def test_threshold(trained, picture):
     everything = Detector(trained.checkpoint, device='cpu', score_thr=0)(picture)
     middle = float(np.median(everything.scores))

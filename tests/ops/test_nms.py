@@ -92,6 +92,7 @@ def test_equals_definition(kind, offset, small, monkeypatch):
             assert kept == plain_nms(boxes, scores, threshold, offset, kind)
 
 
+@pytest.mark.slow
 def test_more_boxes_than_a_block():
     boxes, scores = random_boxes(1300, seed=3)
     kept = nms(boxes, scores, 0.5).tolist()

@@ -271,6 +271,7 @@ def test_errors(change, message):
         roi_align_forward(**(arguments | change))
 
 
+@pytest.mark.slow
 def test_torchvision_operator_is_used_where_it_loads(tmp_path):
     # A torchvision with operators for the CPU that only report how they were called.
     (tmp_path / 'torchvision.py').write_text("""

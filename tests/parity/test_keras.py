@@ -67,8 +67,20 @@ def save(model, path):
         model.save(path)
 
 
-#: Large ones.
+#: Large ones, and further widths of the same networks.
 SLOW = {
+    'resnet50',
+    'resnet50v2',
+    'xception',
+    'densenet121',
+    'mobilenetv2-035',
+    'mobilenetv2-050',
+    'mobilenetv2-075',
+    'mobilenet-025',
+    'mobilenet-050',
+    'mobilenet-075',
+    'mobilenetv3-small-075',
+    'mobilenetv3-large-075',
     'vgg16',
     'vgg19',
     'densenet169',

@@ -40,7 +40,11 @@ MORE = {
 }
 
 
-@pytest.mark.parametrize('variant', PEERS)
+#: Large ones.
+SLOW = ('vovnetv2-99', 'vovnetv2-57', 'vovnet57')
+
+
+@pytest.mark.parametrize('variant', [pytest.param(v, marks=[pytest.mark.slow] * (v in SLOW)) for v in PEERS])
 def test_same_logits(timm, random_statistics, compare, variant):
     name, size = PEERS[variant]
     if timm.is_model(name):

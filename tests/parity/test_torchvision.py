@@ -49,6 +49,8 @@ SLOW = {
     'vgg19-bn',
     'resnet152-tv',
     'resnext101-64x4d',
+    'resnext101-32x8d',
+    'resnet101-tv',
 } | {f'efficientnet-b{i}-tv' for i in (5, 6, 7)}
 
 

@@ -57,6 +57,7 @@ def test_the_generators_are_as_they_were(trained):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 def test_a_report_by_loss_has_the_highest_loss_first(losses, trained, tmp_path):
     options = ReportOptions(work_dir=trained.work_dir, out=tmp_path, device='cpu', images=2, worst='loss')
     analysis, page = make_report(options)

@@ -124,6 +124,7 @@ def test_a_backbone_and_a_resume(shapes, here, capsys):
     assert [entry['epoch'] for entry in second.history] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_failed_start_leaves_nothing(shapes, here):
     with pytest.raises(MmcnnError):
         mmcnn.train(CONFIG, data=shapes, load_from=here / 'nowhere.pth', **SMALL)

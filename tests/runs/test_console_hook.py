@@ -50,6 +50,7 @@ def test_lines_inside_an_epoch_come_at_the_interval_of_the_log(printed):
     assert [found[1] for found in steps if found] == ['step 2/5', 'step 4/5', 'step 5/5']
 
 
+@pytest.mark.slow
 def test_rate_and_time_left_are_those_of_the_steps(printed):
     class Slow(Hook):
         def before_train_iter(self, runner, *args, **kwargs):

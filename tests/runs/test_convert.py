@@ -102,6 +102,7 @@ def test_darknet_there_and_back(tmp_path):
     assert (tmp_path / 'again.weights').read_bytes() == stream
 
 
+@pytest.mark.slow
 def test_a_detector_by_the_name_of_its_config(tmp_path):
     cfg = load_config('yolov4_cspdarknet53_narrow')
     wire_model(cfg)

@@ -94,6 +94,7 @@ def test_schedule_drives_the_learning_rate(trained):
     assert rates[-1] == pytest.approx(0.0055)
 
 
+@pytest.mark.slow
 def test_resumed_run_has_the_whole_state(trained, config, started):
     config.resume, config.load_from = True, str(trained.checkpoint)
     config.train_cfg.max_epochs = 3
@@ -117,6 +118,7 @@ def test_resumed_run_has_the_whole_state(trained, config, started):
     assert runner.message_hub.get_scalar('train/loss').data[0].size == 4
 
 
+@pytest.mark.slow
 def test_initial_weights_are_taken_without_the_rest(trained, config, started):
     config.load_from = str(trained.checkpoint)
     runner = started(config)
@@ -126,6 +128,7 @@ def test_initial_weights_are_taken_without_the_rest(trained, config, started):
         assert torch.equal(runner.model.state_dict()[key], value), key
 
 
+@pytest.mark.slow
 def test_initial_weights_of_other_classes(trained, config, started):
     config.load_from = str(trained.checkpoint)
     config.model.bbox_head.num_classes = 5
@@ -359,6 +362,7 @@ def test_a_run_without_checkpoints_has_its_result(config):
     assert (work_dir / 'curves.png').is_file() and not (work_dir / 'predictions.png').exists()
 
 
+@pytest.mark.slow
 def test_testing_resumes_nothing(trained, config):
     config.resume, config.load_from = True, 'gone.pth'
     (last,) = [entry for entry in scalars(trained.work_dir, 'coco/bbox_mAP') if entry['step'] == 2]
@@ -370,6 +374,7 @@ def test_testing_resumes_nothing(trained, config):
         training.test(config, str(trained.checkpoint))
 
 
+@pytest.mark.slow
 def test_testing_runs_on_folded_norms_with_the_same_numbers(trained, config, monkeypatch):
     seen = []
 

@@ -284,6 +284,7 @@ def test_the_same_command_starts_from_weights_and_goes_on(shapes, trained, tmp_p
     assert then.cfg.optim_wrapper.optimizer.lr == first.cfg.optim_wrapper.optimizer.lr
 
 
+@pytest.mark.slow
 def test_a_run_that_was_warm_is_continued_warm(shapes, trained, tmp_path):
     content = torch.load(trained.checkpoint, weights_only=False)
     content['meta']['cfg'] += "\nrecipe = 'warm-start'\n"

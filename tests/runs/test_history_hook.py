@@ -104,6 +104,7 @@ BY_ITERATIONS = dict(
 )
 
 
+@pytest.mark.slow
 def test_a_training_that_counts_iterations_has_no_epochs(make_runner, tmp_path, scores):
     scores(0.25, 0.75, 0.5)
     journal = Journal()
@@ -116,6 +117,7 @@ def test_a_training_that_counts_iterations_has_no_epochs(make_runner, tmp_path, 
         assert entry['loss_a'] == pytest.approx(np.mean([each['loss_a'] for each in own]), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_iterations_without_a_validation_are_one_entry(make_runner, tmp_path):
     runner = make_runner(tmp_path, hooks=[HistoryHook()], **BY_ITERATIONS | dict(val_interval=50))
     runner.train_loop.val_interval, runner.train_loop.val_begin = 50, 50

@@ -89,6 +89,7 @@ def test_a_video_has_as_many_frames_the_same_rate_and_size(run, videos, detector
     assert result.objects > 5
 
 
+@pytest.mark.slow
 def test_videos_of_any_kind(run, videos, tmp_path):
     videos.make_video(tmp_path / 'v' / 'odd.avi', count=3, size=(97, 65))
     videos.turn(videos.make_video(tmp_path / 'v' / 'turned.mp4', count=3), 90)

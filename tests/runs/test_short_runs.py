@@ -25,7 +25,7 @@ def test_a_detector_of_a_few_steps_does_not_see_objects_everywhere(tmp_path):
     assert found['measured'] < 1
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_classifier_of_32_steps_does_not_see_one_class_only(tmp_path):
     top1 = {}
     for name, options in dict(measured={}, running=WITHOUT).items():

@@ -48,6 +48,7 @@ def test_openvino_computes_in_float32(openvino_file):
     assert model.get_property('INFERENCE_PRECISION_HINT').to_dtype().name == 'float32'
 
 
+@pytest.mark.slow
 def test_signals_after_several_sessions_of_openvino(openvino_file):
     """OpenVINO's Cores leave the thread a freed stack for signals, where the processor has AMX; ours is one."""
     code = f"""

@@ -65,6 +65,7 @@ def test_testing_gives_the_numbers_of_the_last_validation(
     assert f'top-1 {metrics["accuracy/top1"]:.2f} %, top-3 100.00 % of 12 images' in log_of(tmp_path)
 
 
+@pytest.mark.slow
 def test_resume_goes_on_where_the_run_stopped(train_classifier, trained_classifier, log_of, tmp_path):
     first = train_classifier(tmp_path, args=['--epochs', 1, '--resume'])
     assert first.code == 0, first.err
@@ -76,6 +77,7 @@ def test_resume_goes_on_where_the_run_stopped(train_classifier, trained_classifi
     assert read_checkpoint(tmp_path / 'epoch_2.pth')['meta']['iter'] == 12
 
 
+@pytest.mark.slow
 def test_weights_of_other_classes_start_a_run(train_classifier, trained_classifier, shape_classes, tmp_path):
     data = tmp_path / 'two'
     for part in ('train', 'val'):
@@ -103,6 +105,7 @@ def test_weights_of_other_classes_start_a_run(train_classifier, trained_classifi
     assert re.search(r'does not fit darknet53: .* of another shape: backbone\.\S+ \(8,', error)
 
 
+@pytest.mark.slow
 def test_a_single_image_that_is_left_over_is_left_out(train_classifier, shape_classes, tmp_path):
     data = tmp_path / 'data'
     shutil.copytree(shape_classes, data)

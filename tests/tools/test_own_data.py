@@ -55,8 +55,8 @@ def test_it_is_trained_and_tested_without_what_is_bad(train_tiny, run_tool, log_
     trained = train_tiny(tmp_path / 'run', args=['--epochs', 1, '--skip-bad'], data=broken)
     assert trained.code == 0, trained.err
     assert (
-        'left out: truncated image 1, train image in val 1, unknown category 1, bad box 1, box of zero area 1; in total '
-        '2 images and '
+        'left out: truncated image 1, train image in val 1, unknown category 1, bad box 1, box of zero area 1; '
+        'in total 2 images and '
     ) in trained.out
     assert check_data(broken).usable(skip_bad=True).num_train == 6
     assert re.search(r'Epoch\(train\) *\[1\]\[2/2\]', log_of(tmp_path / 'run'))  # six images, four at a time
@@ -97,6 +97,7 @@ def test_skip_bad_goes_with_own_data(run_tool, tmp_path):
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_broken_picture_of_a_classifier(train_classifier, shape_classes, tmp_path):
     root = tmp_path / 'data'
     shutil.copytree(shape_classes, root)

@@ -11,7 +11,8 @@ def test_both_kinds_of_statistics_are_measured(run_tool, shapes):
     )  # fmt: skip
     assert result.code == 0, result.err
     numbers = (
-        r'AP 0\.\d+, AP50 0\.\d+; boxes per image with a score of at least 0\.25: [\d.]+, of at least 0\.99: [\d.]+'
+        r'AP 0\.\d+, AP50 0\.\d+; boxes per image with a score of at least 0\.25: [\d.]+, of at least 0\.99: '
+        r'[\d.]+'
     )
     expected = [
         f'{epochs} epochs, seed 0: {2 * epochs} iterations, {kind} statistics: {numbers}'

@@ -86,6 +86,7 @@ def test_training_prints_progress_and_ends_with_ap50(trained, log_of):
     assert trained.out.strip().splitlines()[-1] == f'AP50 = {recorded:.2f}'
 
 
+@pytest.mark.slow
 def test_resume_goes_on_where_the_run_stopped(train_tiny, log_of, tmp_path, monkeypatch):
     real, calls = torch.load, []
     monkeypatch.setattr(torch, 'load', lambda *args, **kwargs: calls.append(kwargs) or real(*args, **kwargs))

@@ -133,6 +133,7 @@ def test_a_decoder_that_dies(pictures, tmp_path, monkeypatch):
         ImageRecords(tmp_path / 'data').facts(pictures)
 
 
+@pytest.mark.slow
 def test_two_processes_decode_once(pictures, tmp_path):
     program = (
         'import sys, pathlib\n'

@@ -57,6 +57,7 @@ def test_a_config_finds_it_in_a_process_that_imported_nothing_of_it():
     assert result.stdout == 'mmcnn.datasets.mosaic.close_mosaic_hook\n'
 
 
+@pytest.mark.slow
 def test_in_a_run_with_a_persistent_worker(train_tiny, log_of, tmp_path):
     result = train_tiny(
         tmp_path,

@@ -237,6 +237,7 @@ def test_the_mosaic_of_a_built_data_set_can_be_closed(build):
     assert all(len(drawn(dataset, index, 0)['data_samples'].img_paths) == 1 for index in range(12))
 
 
+@pytest.mark.slow
 def test_a_run_drawn_by_the_device_with_a_cache(train_tiny, tmp_path):
     result = train_tiny(
         tmp_path,

@@ -48,6 +48,7 @@ def test_a_misfit_behind_the_proposals_is_named():
         prove(model)
 
 
+@pytest.mark.slow
 def test_a_misfit_of_a_dense_head_is_named():
     model = wire(retinanet())
     model.bbox_head.in_channels = 17

@@ -176,6 +176,7 @@ def test_a_size_is_explained(tmp_path):
         read_darknet(sparse(path, 257_717_640), model.backbone)
 
 
+@pytest.mark.slow
 def test_a_head_of_another_class_count_has_its_own_shapes(tmp_path):
     model = detector('yolov4_cspdarknet53_darknet', 20, device='meta')
     state = read_darknet(sparse(tmp_path / 'x', 257_717_640), model).state  # yolov4.weights: 80 classes

@@ -46,6 +46,7 @@ def test_other_networks_are_refused(torchvision):
         SOURCE.translate(state, 'vgg16')
 
 
+@pytest.mark.slow
 def test_other_images_are_said(torchvision, tmp_path):
     """torchvision's VGG takes RGB by ImageNet's mean and deviation, Keras's and our row BGR by the mean alone."""
     theirs = 'RGB, mean (123.675, 116.28, 103.53), std (58.395, 57.12, 57.375)'
