@@ -46,7 +46,7 @@ def pace(run: Run) -> Pace:
     record, epochs = run.record() or {}, max(run.curve(), default=0)
     if not epochs:
         raise UsageError(f'{run.title}: the first epoch, which measures the pace, failed: {record.get("failure")}')
-    seconds = training_seconds(run.folder)
+    seconds = training_seconds(run.folder, run.iterations())
     return Pace(seconds / epochs, max(record['seconds'] - seconds, 0.0) / epochs)
 
 

@@ -21,6 +21,7 @@ from mmcnn.errors import UsageError
 from mmcnn.plots.curves import read_scalars
 from mmcnn.runs.options import TrainOptions, described
 from mmcnn.runs.run_lock import refuse_live
+from mmcnn.weights.checkpoint import Checkpoint
 
 #: Files in a run's folder in addition to those of every training.
 RECORD, OUTPUT = 'run.json', 'output.txt'
@@ -186,6 +187,11 @@ class Run:
         """Record why the training has no result, if that was detected elsewhere."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write((self.record() or dict(seconds=0.0, settings=self.settings, result=None)) | dict(failure=failure))
+
+    def iterations(self) -> int:
+        """Return the number of iterations up to the last checkpoint; 0: there is none."""
+        path = self.checkpoint()
+        return Checkpoint.open(path).meta.get('iter', 0) if path.is_file() else 0
 
     def curve(self) -> dict[int, float]:
         """Return AP by epoch of the validations so far; empty: there was none."""

@@ -131,16 +131,19 @@ def read_entries(source: str | os.PathLike) -> tuple[dict[int, dict[str, float]]
     return iterations, scores
 
 
-def training_seconds(source: str | os.PathLike) -> float:
-    """Return the seconds that the logged iterations of a run took, including loading but not validations.
+def training_seconds(source: str | os.PathLike, iterations: int = 0) -> float:
+    """Return the seconds that the iterations of a run took, including loading but not validations.
 
     Args:
         source: A work directory; where a resumed run repeats iterations, the later one counts.
+        iterations: Number of iterations so far. Those after the last logged one count like the ones before it.
 
     Raises:
         FileNotFoundError: If there is no ``scalars.json``.
     """
     entries, _ = read_entries(source)
+    if entries and iterations > (last := max(entries)):
+        entries[iterations] = entries[last]
     lengths = [step - before for before, step in itertools.pairwise([0, *entries])]
     return sum(length * entry['time'] for length, entry in zip(lengths, entries.values(), strict=True))
 

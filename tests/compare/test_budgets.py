@@ -25,6 +25,9 @@ class Run:
     def curve(self):
         return dict.fromkeys(range(1, max(self.epochs, default=0) + 1), self.score)
 
+    def iterations(self):
+        return 60 * max(self.epochs, default=0)
+
     def record(self):
         return dict(seconds=self.seconds * max(self.epochs, default=0) + 2.0 * len(self.epochs), failure='too large')
 
@@ -41,7 +44,7 @@ def runs(monkeypatch):
     found = [Run(Candidate(f'b{i}'), 10.0, 0.1 * i + 0.001 * seed) for seed in range(3) for i in range(6)]
     for run in found:
         run.folder = run
-    monkeypatch.setattr(budgets, 'training_seconds', lambda run: run.seconds * max(run.epochs))
+    monkeypatch.setattr(budgets, 'training_seconds', lambda run, iterations: run.seconds * max(run.epochs))
     return found
 
 

@@ -1,6 +1,7 @@
 """Runs of a comparison: what they call, what they record, when they train again; with a stand-in for the training."""
 
 import argparse
+import dataclasses
 import json
 import os
 import threading
@@ -297,6 +298,7 @@ def test_candidates_train_with_what_is_their_own(cfg, tmp_path):
 def test_a_paused_run_has_no_result_and_goes_on(runs, trainings, capsys):
     """The stand-in logs validations of epochs 1 and 3: paused after the first, it is asked for the rest."""
     trainings.plans['darknet53/seed_4'] = dict(entry={'coco/bbox_mAP': 0.125, 'coco/bbox_mAP_50': 0.5, 'step': 1})
+    assert runs[0].iterations() == 0
     compare_trainings.train_all(runs[:1], until_epoch=1)
     assert runs[0].result() is None and runs[0].record()['failure'] is None
     assert runs[0].has_reached(1) and not runs[0].has_reached(3)
@@ -307,6 +309,10 @@ def test_a_paused_run_has_no_result_and_goes_on(runs, trainings, capsys):
     assert len(trainings.commands) == 2 and '--until-epoch' not in trainings.commands[1]
     assert runs[0].result()['AP'] == 0.25 and runs[0].has_reached(None)
     assert runs[0].curve() == {1: 0.9, 3: 0.25}
+
+
+def test_iterations_are_those_of_the_last_checkpoint(runs, trained):
+    assert dataclasses.replace(runs[0], folder=trained.work_dir).iterations() == 4  # 8 images, 4 at a time, 2 epochs
 
 
 def test_several_at_once_are_all_trained(runs, trainings):

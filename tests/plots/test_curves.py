@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mmcnn.plots import curves
-from mmcnn.plots.curves import plot_curves, read_scalars
+from mmcnn.plots.curves import plot_curves, read_scalars, training_seconds
 from mmcnn.plots.palette import PALETTE
 
 
@@ -37,6 +37,17 @@ def test_scalars_of_resumed_runs_are_joined(tmp_path):
     assert list(scores) == [1, 2, 3, 4]
     one, _ = read_scalars(tmp_path / '20260101_110000' / 'vis_data' / 'scalars.json')
     assert list(one) == [24, 34]
+
+
+def test_iterations_after_the_last_logged_one_take_time_too(tmp_path):
+    """An epoch of 60 iterations of which every 50th is logged: 50 at 0.1 s, and 60 at 0.2 s with the next epoch's."""
+    folder = tmp_path / '20260101_000000' / 'vis_data'
+    folder.mkdir(parents=True)
+    entries = [dict(loss=1.0, time=0.1, step=50), dict(loss=1.0, time=0.2, step=110)]
+    (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, entries)))
+    assert training_seconds(tmp_path) == pytest.approx(5 + 12)
+    assert training_seconds(tmp_path, 110) == pytest.approx(5 + 12)
+    assert training_seconds(tmp_path, 120) == pytest.approx(5 + 12 + 2)
 
 
 def test_curves_are_drawn(tmp_path):
