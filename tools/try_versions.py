@@ -1,10 +1,11 @@
 """Run the fast tests in an environment for each row of a table of versions, one at a time.
 
-  python tools/try_versions.py FOLDER                 # all rows that have no result in FOLDER/results.json yet
+  python tools/try_versions.py FOLDER                 # all rows without a result in FOLDER/results.json
   python tools/try_versions.py FOLDER --rows 'torch 2.9.1' --tests tests/runtime tests/weights
   python tools/try_versions.py FOLDER --table         # the table of docs/install.md
 
-An environment takes up to 8 GB while it is used. PyTorch comes from where pip finds it; PyPI has the builds for CUDA.
+An environment takes up to 8 GB while it is used. pip decides which build of PyTorch is installed; those of PyPI are for
+CUDA.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
-#: What differs from constraints.txt in a row; None: the package is left out, '': its newest release.
+#: Differences from constraints.txt in each row; None: the package is omitted, '': its newest release.
 ROWS: dict[str, dict[str, str | None]] = {
     'constraints.txt': {},
     'torch 2.6': dict(torch='2.6.0', torchvision='0.21.0', sympy='1.13.1'),
@@ -38,32 +39,32 @@ ROWS: dict[str, dict[str, str | None]] = {
         'mmdet': None,
         'onedl-mmengine': '0.10.12',
         'onedl-mmdetection': '3.5.1',
-        # What the fork imports besides: imaug, and what that imports.
+        # Further imports of the fork: imaug and its dependencies.
         **dict.fromkeys(('imaug', 'imageio', 'lazy-loader', 'scikit-image', 'tifffile'), ''),
     },
 }
-#: For these the pins are resolved and the syntax is compiled, and nothing is run.
+#: For these versions the pins are resolved and the syntax is compiled, but nothing is run.
 PYTHONS = ('3.12', '3.13', '3.14')
-#: Packages whose versions a row of the printed table shows.
+#: Packages whose versions are in the printed table.
 SHOWN = ('torch', 'torchvision', 'numpy', 'mmcv-lite', 'mmdet', 'onedl-mmdetection')
 SOURCES = ('mmcnn', 'tools', 'configs')
 
 
 @dataclass
 class Result:
-    """What is known of a row.
+    """The result of a row.
 
     Attributes:
         row: Its name.
-        date: Of the measurement (UTC).
-        python: The version.
-        outcome: 'run', 'resolved, not run', or why it was neither.
-        versions: Of the packages that are shown.
-        tests: What pytest was told to run.
-        passed: Number of tests.
-        skipped: Number of tests.
-        failed: Names of tests, with errors in their setup.
-        seconds: Of the tests.
+        date: Date of the run (UTC).
+        python: Version of Python.
+        outcome: 'run', 'resolved, not run', or the reason why it is neither.
+        versions: Versions of the packages in :data:`SHOWN`.
+        tests: Arguments of pytest.
+        passed: Number of tests that passed.
+        skipped: Number of tests that were skipped.
+        failed: Names of tests that failed, including errors in their setup.
+        seconds: Duration of the tests.
     """
 
     row: str
@@ -81,7 +82,7 @@ class Result:
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 if no row that was run has a failure, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('folder', type=Path, help='where environments are made, and results.json is kept')
+    parser.add_argument('folder', type=Path, help='folder for the environments and results.json')
     parser.add_argument('--rows', nargs='+', choices=[*ROWS, *PYTHONS], help='only these, also if they have a result')
     parser.add_argument('--tests', nargs='+', default=[], help="pytest's arguments (default: the fast tests)")
     parser.add_argument('--jobs', type=int, default=2, help='processes of pytest (default: 2)')
@@ -115,7 +116,7 @@ def pins(changes: dict[str, str | None]) -> list[str]:
 
 
 def run(row: str, args: argparse.Namespace) -> Result:
-    """Make the environment of a row, run the tests in it, and remove it."""
+    """Create the environment of a row, run the tests in it, and remove it."""
     folder = args.folder / re.sub(r'[^\w.]+', '-', row)
     shutil.rmtree(folder, ignore_errors=True)
     result = Result(row, datetime.now(UTC).date().isoformat(), sys.version.split()[0], 'run', tests=args.tests)
@@ -147,7 +148,7 @@ def run(row: str, args: argparse.Namespace) -> Result:
 
 
 def run_tests(python: Path, folder: Path, result: Result, args: argparse.Namespace) -> None:
-    """Run pytest and write what it counted into ``result``; its output is kept in a file."""
+    """Run pytest and write the counts into ``result``; the output is kept in a file."""
     report = folder / 'tests.xml'
     command = [python, '-m', 'pytest', '-n', str(args.jobs), '-p', 'no:cacheprovider', f'--junit-xml={report}']
     start = time.monotonic()
@@ -158,7 +159,7 @@ def run_tests(python: Path, folder: Path, result: Result, args: argparse.Namespa
                 timeout=args.timeout, env={**os.environ, 'PYTHONPATH': str(ROOT)},
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            result.outcome = f'the tests were not done after {args.timeout:.0f} s'
+            result.outcome = f'the tests did not finish within {args.timeout:.0f} s'
     result.seconds = round(time.monotonic() - start)
     if not report.is_file():
         if result.outcome == 'run':
@@ -178,7 +179,7 @@ def run_tests(python: Path, folder: Path, result: Result, args: argparse.Namespa
 
 
 def resolve(version: str, folder: Path) -> Result:
-    """Let pip find wheels of all pins for another Python, and compile the sources by the nearest one that is here."""
+    """Let pip find wheels of all pins for another Python, and compile the sources with the nearest installed one."""
     compiler = next(filter(_works, _interpreters(version)))
     files = [str(path) for each in SOURCES for path in (ROOT / each).rglob('*.py')]
     code = (
@@ -203,12 +204,12 @@ def _output(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def _interpreters(version: str) -> list[str]:
-    """Return the commands of a Python and of those before it, the nearest first, and this one at last."""
+    """Return the commands of this version and of earlier ones, the nearest first, and the running interpreter last."""
     return [f'python{each}' for each in reversed(PYTHONS[: PYTHONS.index(version) + 1])] + [sys.executable]
 
 
 def _works(python: str) -> bool:
-    """Return whether a command starts a Python: a shim of pyenv may stand for none."""
+    """Return whether a command starts Python: a shim of pyenv may exist without the version."""
     return shutil.which(python) is not None and subprocess.run([python, '-c', ''], capture_output=True).returncode == 0
 
 
@@ -216,7 +217,7 @@ def _works(python: str) -> bool:
 
 
 def table(results: dict[str, Result]) -> str:
-    """Return the rows as a Markdown table; those that were not tried are left out."""
+    """Return the results as a Markdown table; rows without a result are omitted."""
     lines = ['| row | Python | installed | outcome | date |', '|---|---|---|---|---|']
     for name in (*ROWS, *PYTHONS):
         if (each := results.get(name)) is None:
