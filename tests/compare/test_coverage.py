@@ -14,7 +14,7 @@ IMAGES = 72
 
 @dataclass(frozen=True)
 class World:
-    """How AP comes about: candidate + seed + rest of a run + what the images of val favour."""
+    """The sum that a simulated AP consists of: candidate, seed, rest of a run, and preference of the images."""
 
     name: str
     rest: float = 0.02  # standard deviation of what a run has of its own
@@ -42,12 +42,12 @@ class World:
 
 WORLDS = [
     World('as usual'),
-    World('images taken for certain', images=0),
+    World('without variance from images', images=0),
     World('images alone vary', rest=0.001),
     World('heavy tails', heavy=True),
-    World('heavy tails, images taken for certain', images=0, heavy=True),
+    World('heavy tails, without variance from images', images=0, heavy=True),
     World('one candidate varies three times as much', factors='one'),
-    World('the same, images taken for certain', images=0, factors='one'),
+    World('the same, without variance from images', images=0, factors='one'),
     World('deviations 0.01 to 0.03', factors='spread'),
 ]
 
@@ -116,7 +116,7 @@ def test_a_noisy_candidate_is_not_judged_by_the_calm_of_others():
 def test_campaign(capsys):
     """Writes the table of docs/comparison.md: 10,000 tables a line."""
     with capsys.disabled():
-        print('\n| AP comes about | n | all intervals hold | one holds | false claims | mean half width |')
+        print('\n| simulated AP | n | all intervals hold | one holds | false claims | mean half width |')
         print('|---|--:|--:|--:|--:|--:|')
         for world in WORLDS:
             for n in (3, 5, 8):
