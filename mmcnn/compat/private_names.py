@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import mmengine.device.utils
 import torch
+import torch.nn.modules.module as torch_module
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.utils import ManagerMixin
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
-from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import TorchDispatchMode, is_in_torch_dispatch_mode
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
@@ -68,8 +68,14 @@ def has_forward_hooks(module: nn.Module) -> bool:
 
 def has_hooks(module: nn.Module) -> bool:
     """Return the same, or whether hooks see its gradients, for which PyTorch makes views that cannot be overwritten."""
+    of_all = (  # PyTorch 2.6 has no function for this
+        torch_module._global_backward_hooks,
+        torch_module._global_backward_pre_hooks,
+        torch_module._global_forward_hooks,
+        torch_module._global_forward_pre_hooks,
+    )
     backward = module._backward_hooks or module._backward_pre_hooks
-    return bool(backward) or has_forward_hooks(module) or _has_any_global_hook()
+    return bool(backward) or has_forward_hooks(module) or any(of_all)
 
 
 def is_transformed() -> bool:

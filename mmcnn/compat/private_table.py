@@ -65,8 +65,14 @@ PRIVATE_NAMES = (
         'the output of a layer with hooks must not be overwritten', 'as above',
     ),
     PrivateName('torch.nn.Module._backward_pre_hooks', 'has_hooks', 'as above', 'as above'),
-    PrivateName(
-        'torch.nn.modules.module._has_any_global_hook', 'has_hooks', 'global hooks also count', 'as above',
+    *(
+        PrivateName(f'torch.nn.modules.module.{name}', 'has_hooks', 'global hooks also count', 'as above')
+        for name in (
+            '_global_backward_hooks',
+            '_global_backward_pre_hooks',
+            '_global_forward_hooks',
+            '_global_forward_pre_hooks',
+        )
     ),
     PrivateName(
         'torch.autograd.forward_ad._current_level', 'is_transformed',

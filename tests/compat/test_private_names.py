@@ -28,7 +28,12 @@ from mmengine.structures import InstanceData
 from mmengine.visualization.vis_backend import BaseVisBackend
 from torch import nn
 from torch.autograd import forward_ad
-from torch.nn.modules.module import register_module_full_backward_hook
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+)
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -101,10 +106,16 @@ def hooks():
         assert not private_names.has_hooks(module)
         getattr(module, name)(lambda *args: None)
         assert private_names.has_hooks(module)
-    module, handle = nn.Linear(1, 1), register_module_full_backward_hook(lambda *args: None)
-    assert private_names.has_hooks(module)
-    handle.remove()
-    assert not private_names.has_hooks(module)
+    for register in (
+        register_module_full_backward_hook,
+        register_module_full_backward_pre_hook,
+        register_module_forward_hook,
+        register_module_forward_pre_hook,
+    ):
+        module, handle = nn.Linear(1, 1), register(lambda *args: None)
+        assert private_names.has_hooks(module)
+        handle.remove()
+        assert not private_names.has_hooks(module)
 
 
 def transforms():
@@ -320,7 +331,10 @@ CHECKS = {
     'torch.nn.Module._forward_pre_hooks': forward_hooks,
     'torch.nn.Module._backward_hooks': hooks,
     'torch.nn.Module._backward_pre_hooks': hooks,
-    'torch.nn.modules.module._has_any_global_hook': hooks,
+    'torch.nn.modules.module._global_backward_hooks': hooks,
+    'torch.nn.modules.module._global_backward_pre_hooks': hooks,
+    'torch.nn.modules.module._global_forward_hooks': hooks,
+    'torch.nn.modules.module._global_forward_pre_hooks': hooks,
     'torch.autograd.forward_ad._current_level': transforms,
     'torch._C._are_functorch_transforms_active': transforms,
     'torch.utils._python_dispatch.TorchDispatchMode': dispatch,
