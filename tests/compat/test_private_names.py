@@ -185,6 +185,10 @@ def averaging():
 
 def processor():
     own = {name: getattr(torch.cpu, name) for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported')}
+    if not hasattr(torch.cpu, 'get_capabilities'):  # PyTorch 2.6
+        bf16, tiles = (has() for has in own.values())
+        assert private_names.cpu_capabilities() == dict(avx512_bf16=bf16, amx_bf16=tiles)
+        return
     known = torch.cpu.get_capabilities()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(private_names, 'torch', SimpleNamespace(cpu=SimpleNamespace(**own)))  # as of PyTorch 2.6
