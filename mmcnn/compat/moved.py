@@ -33,7 +33,10 @@ MODULES: dict[str, Place | dict[str, Place]] = {
     'mmcnn.cli.img_size': 'mmcnn.runs.img_size',
     'mmcnn.cli.model': 'mmcnn.config.model',
     'mmcnn.cli.training': {'set_amp': 'mmcnn.runs.precision', '*': 'mmcnn.runs.training'},
-    'mmcnn.comparison': 'mmcnn.compare.trainings',
+    'mmcnn.comparison': {
+        **dict.fromkeys(('AP', 'AP50', 'OUTPUT', 'RECORD', 'Run', 'typed'), 'mmcnn.compare.run'),
+        '*': 'mmcnn.compare.trainings',
+    },
     'mmcnn.comparison_table': {
         'Row': 'mmcnn.compare.table',
         'Table': 'mmcnn.compare.results:Comparison',

@@ -8,11 +8,13 @@ import pytest
 from mmcnn.compare import api, trainings
 from mmcnn.compare.options import BUDGET
 from mmcnn.compare.results import Comparison
+from mmcnn.compare.run import typed
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import DataOptions
 from mmcnn.runs.run_lock import LOCK, RunLock
 
 CONFIG = 'yolov4_cspdarknet53_narrow'
+CHECKED = trainings.Checked((), {80}, (64, 64))
 
 
 class StoppedError(Exception):
@@ -23,7 +25,7 @@ class StoppedError(Exception):
 def compare(run_command, monkeypatch, tmp_path):
     """``compare('--fresh')`` in a folder ``run``; gives the runs and the options that they were checked with."""
     checked = {}
-    monkeypatch.setattr(trainings, 'check', lambda options, names: checked.update(options=options) or ({80}, (64, 64)))
+    monkeypatch.setattr(trainings, 'check', lambda options, names: checked.update(options=options) or CHECKED)
 
     def stop(runs, options, work_dir, until_epoch=None):
         assert (tmp_path / 'run' / LOCK).is_file()  # nobody else's meanwhile
@@ -72,7 +74,7 @@ def test_the_lock_is_held_until_everything_is_written(run_command, monkeypatch, 
     def write(comparison, folder, *others):
         assert comparison is found and (folder / LOCK).is_file()
 
-    monkeypatch.setattr(trainings, 'check', lambda *args: ({80}, (64, 64)))
+    monkeypatch.setattr(trainings, 'check', lambda *args: CHECKED)
     monkeypatch.setattr(api, 'run_trainings', lambda *args: None)
     monkeypatch.setattr(api, '_collected', lambda *args: found)
     monkeypatch.setattr(api, 'write', write)
@@ -85,7 +87,7 @@ def test_every_option_of_the_data_is_of_the_budget(compare, tmp_path):
         data=str(tmp_path), val_fraction=0.25, split_seed=3, classes=['a', 'b'], skip_bad=True, img_size=64,
         batch_size=2, epochs=5,
     )  # fmt: skip
-    words = trainings.typed(given)
+    words = typed(given)
     (run,), options = compare(*words, '--workers', '0', '--cfg-options', 'model.x=1')
     assert {each.name for each in dataclasses.fields(DataOptions)} == {*BUDGET, 'workers'} - {
         'epochs', 'amp', 'cfg_options',
