@@ -82,7 +82,7 @@ def _port_in_use() -> Iterator[None]:
     """Raise an error of one sentence if the port for the connections between ranks is in use."""
     try:
         yield
-    except torch.distributed.DistNetworkError as error:
+    except RuntimeError as error:  # a DistNetworkError, except in PyTorch 2.6
         if 'EADDRINUSE' not in str(error):
             raise
         port = os.environ.get('MASTER_PORT')

@@ -62,7 +62,7 @@ def test_what_the_file_says_of_itself(written):
     assert (said.task, said.form, said.classes) == ('detection', 'decoded', ('circle', 'square', 'triangle'))
     assert said.input.size == said.fit.canvas == (96, 96) and said.fit.scale == (96, 96) and said.input.batch is None
     assert said.test_cfg['nms'] == dict(type='iou', iou_threshold=0.65) and said.checkpoint is None
-    assert said.versions['torch'] == torch.__version__
+    assert torch.__version__.startswith(said.versions['torch'])  # wheels of PyPI leave out their build, +cu124
     assert {node.domain for node in file.graph.node} == {''}
     assert file.graph.input[0].type.tensor_type.shape.dim[0].dim_param == 'N'
 
