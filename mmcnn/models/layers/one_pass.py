@@ -80,8 +80,8 @@ class OnePassConv2d(nn.Conv2d):
         fused = activation_of(act)
         if fused is None or type(self.activation) is not nn.Identity or self.same or other.dtype is not x.dtype:
             return None
-        if x.dtype is torch.bfloat16 and other.shape[2:].numel() == 1:
-            return None  # oneDNN, as PyTorch 2.6 has it, cannot add a map of one pixel in bfloat16
+        if other.shape[2:].numel() == 1:
+            return None  # oneDNN, as PyTorch 2.6 has it, cannot add maps of one pixel
         if not self._in_one_pass(x) or not may_overwrite(other) or self._is_small_product(x):
             return None
         return convolution_plus(x, other, self._weight(x), self.bias, self._settings, fused)
