@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,6 @@ def test_the_same_network_is_not_told_apart_from_itself(folder):
     assert len(found.candidates[0].runs) >= 12
     assert len(found.method) == 2
     assert all('which is not more than the 68' in sentence for sentence in found.method)
+    page = (ATLAS.parent / 'atlas.md').read_text(encoding='utf-8')
+    few, many = (re.search(r'claimed (\d+) times', sentence)[1] for sentence in found.method)
+    assert f'they gave {few} false claims in 1,000 deals, and {many} for' in page
