@@ -90,10 +90,11 @@ def refuse_unfit_weights(
         if candidate.weights == SCRATCH or is_address(candidate.weights):
             continue
         cfg, file = as_trained(candidate), Checkpoint.open(candidate.weights)
-        try:
-            load_for_classes(build(cfg), file, file.classes, classes, class_layers(cfg))
-        except CheckpointError as error:
-            raise CheckpointError(f'backbone={candidate.backbone}: {error}') from error
+        with kept_process_state():  # building a model draws random numbers
+            try:
+                load_for_classes(build(cfg), file, file.classes, classes, class_layers(cfg))
+            except CheckpointError as error:
+                raise CheckpointError(f'backbone={candidate.backbone}: {error}') from error
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import threading
 import types
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmcnn.cli.arguments import add_options, options_from
@@ -237,10 +238,12 @@ def test_weights_that_do_not_fit_are_refused_before_any_training(trained):
     (config,) = trained.work_dir.glob('*/vis_data/config.py')
     own = load_config(config)
     same, other = (Candidate(name, str(trained.checkpoint)) for name in ('cspdarknet', 'mobilenetv2'))
+    state = torch.get_rng_state()
     for classes in (('circle', 'square', 'triangle'), ('one', 'two', 'three')):
         compare_trainings.refuse_unfit_weights([Candidate('vgg16'), same], lambda each: own, classes)
         with pytest.raises(CheckpointError, match=r'backbone=mobilenetv2: .*epoch_2\.pth'):
             compare_trainings.refuse_unfit_weights([other], lambda each: each.config(own), classes)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_check_minds_no_work_dir_of_the_config(cfg, shapes, trained, tmp_path):
