@@ -59,6 +59,7 @@ def test_results_are_those_of_the_log(runs, tmp_path):
     assert any('detections were not kept' in line for line in found.not_measured)
 
 
+@pytest.mark.slow
 def test_costs_are_measured_and_outlive_the_checkpoints(runs, tmp_path):
     found = collected(runs, tmp_path)
     costs = found.candidates[0].costs

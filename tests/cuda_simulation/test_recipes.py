@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.cuda_simulation import budgets
-from tests.cuda_simulation.recipes import PRECISIONS, RECIPES, TRAIN_BATCHES, VAL_BATCHES, draw_data, train
+from tests.cuda_simulation.recipes import RECIPES, TRAIN_BATCHES, VAL_BATCHES, draw_data, train
 
 #: Largest share of a loss by which it may differ from the CPU's, in float32: before the first step, and after steps,
 #: which enlarge the rounding of the backward pass (PyTorch takes other formulas there for subclasses of tensors).
@@ -73,7 +73,7 @@ def where(training):
 
 @pytest.mark.parametrize(
     'name',
-    [pytest.param(name, marks=[pytest.mark.slow] * (name not in ('yolov5', 'faster_rcnn'))) for name in RECIPES],
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != 'yolov5')) for name in RECIPES],
 )
 def test_a_training_is_that_of_the_cpu(name, on_both):
     cpu, gpu = on_both(RECIPES[name])
@@ -100,8 +100,7 @@ def test_other_precisions_and_batches(name, precision, batch_size, simulate, dat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('precision', PRECISIONS)
-@pytest.mark.parametrize('name', ['yolov4', 'yolov5'])
+@pytest.mark.parametrize(('name', 'precision'), [('yolov4', 'fp32'), ('yolov4', 'bf16'), ('yolov5', 'fp16')])
 def test_the_device_draws_the_images(name, precision, simulate, data, tmp_path):
     options = {'train_dataloader.dataset.device_augmentation': True}
     recipe = RECIPES[name]

@@ -73,6 +73,7 @@ def test_the_runner_reads_it(written):
     assert len(found) and set(found.names) <= {'circle', 'square', 'triangle'}
 
 
+@pytest.mark.slow
 def test_a_file_that_gives_something_else_is_not_there(scenes, tmp_path, monkeypatch):
     """A fault in the graph: boxes that are three pixels to the lower right."""
     original = export.write

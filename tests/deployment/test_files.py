@@ -16,7 +16,8 @@ pytest.importorskip('onnxscript')
 
 
 @pytest.mark.parametrize(('to', 'mish', 'rational'), [
-    ('onnx', None, True), ('onnx', 'exact', False), ('openvino', None, False), ('openvino', 'fast', True)
+    ('onnx', None, True), ('openvino', None, False),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in [('onnx', 'exact', False), ('openvino', 'fast', True)]),
 ])  # fmt: skip
 def test_mish_is_what_the_runtime_computes_faster(to, mish, rational, tmp_path):
     if to == 'openvino':

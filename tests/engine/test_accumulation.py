@@ -79,7 +79,7 @@ def built(cfg, images):
     return model.eval()
 
 
-@pytest.mark.parametrize('batch_size', [4, 2])
+@pytest.mark.parametrize('batch_size', [4, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('name', ['yolov4_cspdarknet53', 'yolov4_cspdarknet53_darknet', 'yolov5_s'])
 def test_micro_batches_step_as_the_batch(name, batch_size):
     # Clipping would hide gradients that are too large; it acts on what is compared here.

@@ -101,7 +101,7 @@ class Leaving(list):
 @pytest.mark.parametrize(
     ('leave', 'persistent', 'method'),
     [
-        (os._exit, False, 'fork'),
+        pytest.param(os._exit, False, 'fork', marks=pytest.mark.slow),
         (sys.exit, False, 'fork'),
         pytest.param(os._exit, True, 'fork', marks=pytest.mark.slow),
         (sys.exit, True, 'spawn'),

@@ -273,6 +273,7 @@ def test_a_full_shm_is_named_not_the_work_dir(make_runner, tmp_path, full_shm):
         runner.train()
 
 
+@pytest.mark.slow
 def test_a_dead_data_worker_is_named(make_runner, tmp_path):
     def shoot(runner):
         worker = runner.train_dataloader._iterator._workers[0]

@@ -96,8 +96,7 @@ def assert_whole(path):
     assert torch.load(path, weights_only=True)['state_dict']
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('rank', [0, 1])
+@pytest.mark.parametrize('rank', [pytest.param(0, marks=pytest.mark.campaign), pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_rank_is_named(started, rank):
     os.kill(started.rank_and_worker(rank)[0], signal.SIGKILL)
     said = started.end()

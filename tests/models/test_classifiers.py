@@ -37,7 +37,7 @@ def test_logits_at_the_reference_size(name):
     assert classifier(torch.empty(2, 3, size, size, device='meta')).shape == (2, 11)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', EVERY_CLASSIFIER)
 def test_trunk_and_backbone_hold_the_same_weights(name):
     trunk = on_meta(name).backbone
     with torch.device('meta'):

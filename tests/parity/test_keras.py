@@ -67,36 +67,16 @@ def save(model, path):
         model.save(path)
 
 
-#: Large ones, and further widths of the same networks.
-SLOW = {
-    'resnet50',
-    'resnet50v2',
-    'xception',
-    'densenet121',
-    'mobilenetv2-035',
-    'mobilenetv2-050',
-    'mobilenetv2-075',
-    'mobilenet-025',
-    'mobilenet-050',
-    'mobilenet-075',
-    'mobilenetv3-small-075',
-    'mobilenetv3-large-075',
-    'vgg16',
-    'vgg19',
-    'densenet169',
-    'densenet201',
-    'resnet101v2',
-    'resnet101',
-    'resnet152',
-    'resnet152v2',
-    'inception-resnet-v2',
-    'inceptionv3',
-    'mobilenetv2-130',
-    'mobilenetv2-140',
-} | {f'efficientnet-b{i}' for i in (1, 2, 3, 4, 5, 6, 7)}
+#: One of each family is tested; ``make parity`` compares the other depths and widths, too.
+QUICK = ('mobilenet', 'mobilenetv3-large', 'efficientnet-b0')
+SLOW = (
+    'vgg16', 'resnet50', 'resnet50v2', 'mobilenetv2', 'mobilenetv3-small', 'inceptionv3', 'inception-resnet-v2',
+    'densenet121', 'xception',
+)  # fmt: skip
+TIERS = dict.fromkeys(QUICK, ()) | dict.fromkeys(SLOW, pytest.mark.slow)
 
 
-@pytest.mark.parametrize('variant', [pytest.param(v, marks=[pytest.mark.slow] * (v in SLOW)) for v in PEERS])
+@pytest.mark.parametrize('variant', [pytest.param(v, marks=TIERS.get(v, pytest.mark.campaign)) for v in PEERS])
 def test_same_logits(keras, compare, variant):
     name, arguments, size = PEERS[variant]
     keras.utils.clear_session()

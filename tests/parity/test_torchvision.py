@@ -37,24 +37,16 @@ ARGUMENTS = {name: dict(init_weights=False, aux_logits=True) for name in ('googl
 TRANSFORMS_INPUT = ('googlenet', 'inception_v3')
 
 
-#: Large ones.
-SLOW = {
-    'vgg11',
-    'vgg13',
-    'vgg16',
-    'vgg19',
-    'vgg11-bn',
-    'vgg13-bn',
-    'vgg16-bn',
-    'vgg19-bn',
-    'resnet152-tv',
-    'resnext101-64x4d',
-    'resnext101-32x8d',
-    'resnet101-tv',
-} | {f'efficientnet-b{i}-tv' for i in (5, 6, 7)}
+#: One of each family is tested; ``make parity`` compares the other depths and widths, too.
+QUICK = (
+    'resnet50-tv', 'resnext50-32x4d', 'inceptionv1-tv', 'inceptionv3-tv', 'mobilenetv2-tv', 'mobilenetv3-large-tv',
+    'densenet121-tv', 'efficientnet-b0-tv',
+)  # fmt: skip
+SLOW = ('vgg11', 'vgg11-bn', 'resnet18', 'resnext101-64x4d')
+TIERS = dict.fromkeys(QUICK, ()) | dict.fromkeys(SLOW, pytest.mark.slow)
 
 
-@pytest.mark.parametrize('variant', [pytest.param(v, marks=[pytest.mark.slow] * (v in SLOW)) for v in PEERS])
+@pytest.mark.parametrize('variant', [pytest.param(v, marks=TIERS.get(v, pytest.mark.campaign)) for v in PEERS])
 def test_same_logits(torchvision, random_statistics, compare, variant):
     name, size = PEERS[variant]
     peer = random_statistics(torchvision.models.get_model(name, weights=None, **ARGUMENTS.get(name, {})))

@@ -151,6 +151,7 @@ def test_other_classes_cannot_be_resumed(trained, config):
         training.train(config)
 
 
+@pytest.mark.slow
 def test_training_gives_what_came_of_it(trained, config, capsys):
     config.train_cfg.max_epochs = 1
     result = training.train(config, summary='a line of mine')

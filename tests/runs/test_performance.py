@@ -203,19 +203,11 @@ def test_tf32_is_set_and_put_back():
     assert switches() == before
 
 
-@pytest.mark.parametrize(
-    'mine',
-    [
-        'pass',
-        'torch.backends.fp32_precision = "tf32"',  # the newer switches, with which the older ones cannot be read
-        'torch.backends.cuda.matmul.fp32_precision = "tf32"',
-        'torch.backends.cudnn.conv.fp32_precision = "ieee"',
-        'torch.set_float32_matmul_precision("medium")',
-    ],
-)
 @pytest.mark.skipif(not hasattr(torch.backends.cudnn, 'conv'), reason='this PyTorch has only the older switches')
-def test_switches_of_tf32_are_put_back_however_they_were_set(mine):
-    code = f"""
+def test_switches_of_tf32_are_put_back_however_they_were_set():
+    """Each way to set them in a process of its own, all forked by one that has imported mmcnn."""
+    code = """
+import os
 import torch
 from mmcnn.runs.performance import use_tf32
 from mmcnn.runs.process_state import kept_process_state
@@ -228,15 +220,29 @@ def switches():
     except RuntimeError:
         return found
 
-{mine}
-before = switches()
-for tf32 in (None, True, False):
-    with kept_process_state():
-        use_tf32(dict(performance=dict(tf32=tf32)))
-    assert switches()[:len(before)] == before, (tf32, before, switches())
+def check(mine):
+    exec(mine)
+    before = switches()
+    for tf32 in (None, True, False):
+        with kept_process_state():
+            use_tf32(dict(performance=dict(tf32=tf32)))
+        assert switches()[:len(before)] == before, (mine, tf32, before, switches())
+
+for mine in (
+    'pass',
+    'torch.backends.fp32_precision = "tf32"',  # the newer switches, with which the older ones cannot be read
+    'torch.backends.cuda.matmul.fp32_precision = "tf32"',
+    'torch.backends.cudnn.conv.fp32_precision = "ieee"',
+    'torch.set_float32_matmul_precision("medium")',
+):
+    if (child := os.fork()) == 0:
+        check(mine)
+        print('put back', flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
 """
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('put back') == 5, done.stderr
 
 
 class Backbone(nn.Module):

@@ -3,6 +3,7 @@ import re
 import pytest
 
 
+@pytest.mark.slow
 def test_pipeline(run_tool, shapes):
     options = ['--img-size', 64, '--cache-gb', 0.1, '--samples', 2, '--runs', 1]
     result = run_tool('benchmark', 'pipeline', '--data', shapes, *options)

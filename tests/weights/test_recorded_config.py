@@ -59,8 +59,12 @@ def test_config_of_a_saved_checkpoint(trained):
     assert recorded.load_from is None
 
 
+#: A config of each detector; the others are slow tests.
+QUICK = ('faster_rcnn_resnet50_fpn', 'yolov3_darknet53', 'yolov4_cspdarknet53_narrow', 'yolov5_n', 'yolov5_s_focus')
+
+
 @pytest.mark.parametrize(
-    'name', [pytest.param(name, marks=[pytest.mark.slow] * ('classification/' in name)) for name in LEAVES]
+    'name', [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in LEAVES]
 )
 def test_every_config_of_ours_can_be_recorded(name):
     cfg = load_config(name)

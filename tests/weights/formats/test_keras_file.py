@@ -140,6 +140,7 @@ def test_a_sentence_is_short_whatever_the_file_says(write_keras_h5, tmp_path):
     assert len(refused(path, "has an array 'alpha alpha")) < len(str(path)) + 310
 
 
+@pytest.mark.slow
 def test_what_the_library_does_not_survive(write_keras_h5, tmp_path, monkeypatch):
     path = tmp_path / 'x.h5'
     data = bytearray(write_keras_h5(path, {'a': {'kernel': values(3, 3)}}).read_bytes())

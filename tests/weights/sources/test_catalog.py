@@ -202,12 +202,17 @@ def keras_downloads(keras, monkeypatch):
 
 #: The rows whose networks Keras builds in no time.
 QUICK = ['mobilenet-050', 'mobilenetv2-035', 'mobilenetv3-small-075']
+#: One of each further file name; the others are compared by hand.
+SLOW = ['resnet50', 'resnet50v2', 'densenet121', 'efficientnet-b0', 'inceptionv3']
 KERAS = [entry.name for entry in ENTRIES if entry.library == 'keras']
 
 
-@pytest.mark.parametrize(
-    'name', [pytest.param(name, marks=() if name.partition('/')[0] in QUICK else pytest.mark.slow) for name in KERAS]
-)
+def tier(name):
+    model = name.partition('/')[0]
+    return () if model in QUICK else pytest.mark.slow if model in SLOW else pytest.mark.campaign
+
+
+@pytest.mark.parametrize('name', [pytest.param(name, marks=tier(name)) for name in KERAS])
 def test_keras_downloads_the_same(keras_downloads, name):
     entry = find(name)
     assert keras_downloads(*KERAS_PEERS[entry.model], entry.top) == (entry.urls[0], entry.md5)

@@ -62,6 +62,8 @@ def of_2018(layer):
     return {'conv1_conv': 'conv1/conv', 'conv1_bn': 'conv1/bn', 'predictions': 'fc1000'}.get(layer, layer)
 
 
+#: The rows of both tables whose networks Keras builds in no time.
+QUICK = ('mobilenetv3-small-075', 'mobilenetv2-035')
 # ours: (Keras's, its arguments, today's name of a layer -> its old one, 'kernel' -> its old name)
 OLD = {
     'resnet50': ('ResNet50', {}, of_2016, 'kernel'),
@@ -75,7 +77,7 @@ OLD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize('variant', OLD)
+@pytest.mark.parametrize('variant', [pytest.param(v, marks=[pytest.mark.slow] * (v not in QUICK)) for v in OLD])
 def test_old_names(keras, write_keras_h5, tmp_path, variant):
     name, arguments, rename, depthwise = OLD[variant]
     keras.utils.clear_session()
@@ -112,7 +114,7 @@ WITHOUT_TOP = {
 }
 
 
-@pytest.mark.parametrize('variant', WITHOUT_TOP)
+@pytest.mark.parametrize('variant', [pytest.param(v, marks=[pytest.mark.slow] * (v not in QUICK)) for v in WITHOUT_TOP])
 def test_without_top(keras, tmp_path, variant):
     name, arguments, last, suffix, left_out = WITHOUT_TOP[variant]
     keras.utils.clear_session()
