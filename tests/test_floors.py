@@ -9,7 +9,17 @@ ROOT = Path(__file__).resolve().parents[1]
 #: From the ground up. A module or package on a floor imports those of lower floors, and of its own what it holds.
 #: The longest name that fits a module says where it stands.
 FLOORS = [
-    ['errors', 'nearest', 'exported_file', 'image_format', 'interleaved', 'jpeg_header', 'launchers', 'version'],
+    [
+        'errors',
+        'nearest',
+        'exported_file',
+        'image_format',
+        'interleaved',
+        'jpeg_header',
+        'launchers',
+        'silence',
+        'version',
+    ],
     ['ops', 'device', 'fit', 'image_file', 'machine'],
     ['compat'],
     ['registry', 'console'],

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import io
 import json
-import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from mmcnn.benchmarks.coco_data import coco_dict, detections
 from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
 from mmcnn.benchmarks.options import EvaluateOptions
 from mmcnn.evaluation import CocoMetric
+from mmcnn.silence import silenced
 
 #: Boxes per image, as in COCO on average.
 _BOXES = 7.3
@@ -32,7 +30,7 @@ def measure(options: EvaluateOptions, say: Say) -> list[Comparison]:
         say('pycocotools: not measured, since it is not installed (pip install pycocotools)')
     coco = coco_dict(options.images, round(_BOXES * options.images))
     found = detections(coco, options.detections)
-    with tempfile.TemporaryDirectory() as folder, _silence():
+    with tempfile.TemporaryDirectory() as folder, silenced(prints=True):
         file = Path(folder, 'val.json')
         file.write_text(json.dumps(coco))
         numbers = [Side('mmcnn', lambda: our_seconds(str(file), coco, found)[1])]
@@ -118,15 +116,3 @@ def _seconds(call: Callable[[], Any]) -> tuple[float, Any]:
     start = time.process_time()
     result = call()
     return time.process_time() - start, result
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Suppress the tables of the metrics and the messages of pycocotools."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)

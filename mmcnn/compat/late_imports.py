@@ -160,7 +160,7 @@ class _Later:
 def _importing_libraries(libraries: Sequence[str]) -> Import:
     """Return an ``__import__`` with stand-ins for modules of these libraries, if they are installed."""
 
-    def waiting(
+    def import_later(
         name: str,
         globals: Mapping[str, Any] | None = None,
         locals: Mapping[str, Any] | None = None,
@@ -174,13 +174,13 @@ def _importing_libraries(libraries: Sequence[str]) -> Import:
             return SimpleNamespace(**{each: _Later(name, each) for each in fromlist})
         return _Later(top, whole=name)
 
-    return waiting
+    return import_later
 
 
 def _importing_without(late: LateClass) -> Import:
     """Return an ``__import__`` that returns None for a class."""
 
-    def waiting(
+    def import_without(
         name: str,
         globals: Mapping[str, Any] | None = None,
         locals: Mapping[str, Any] | None = None,
@@ -193,7 +193,7 @@ def _importing_without(late: LateClass) -> Import:
         found = builtins.__import__(name, globals, locals, others, level) if others else None
         return SimpleNamespace(**{each: getattr(found, each) for each in others}, **{late.name: None})
 
-    return waiting
+    return import_without
 
 
 def _leave_out(package: ModuleType, late: LateClass) -> None:

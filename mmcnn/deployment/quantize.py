@@ -9,9 +9,6 @@ times as long in 8 bits. So do the last convolutions, since their predictions be
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,6 +30,7 @@ from mmcnn.runs.drawn_split import draw_of
 from mmcnn.runtime import Detector
 from mmcnn.runtime.metadata import KEY, Metadata
 from mmcnn.runtime.sessions import openvino_core
+from mmcnn.silence import silenced
 
 #: Number of images for measuring activation ranges.
 CALIBRATION_IMAGES = 100
@@ -86,7 +84,7 @@ def quantize(plan: Plan, path: Path, metadata: Metadata, images: Sequence[Path])
     detector = Detector(source, score_thr=metadata.test_cfg['score_thr'])
     feeds = (detector.feeds(read_image_file(image)) for image in images)
     kept = {f'{name}.weight' for name in _predictions(plan.module)}
-    with _silent():
+    with silenced(prints=True):
         (_quantize_openvino if path.suffix == '.xml' else _quantize_onnx)(source, path, metadata, feeds, kept)
     for suffix in {path.suffix, '.bin'} if path.suffix == '.xml' else {path.suffix}:
         source.with_suffix(suffix).unlink()
@@ -190,15 +188,3 @@ def _check_found(kernels: set[str], kept: set[str]) -> None:
         raise ExportError(
             f'the convolutions with the weights {", ".join(missing)} must stay in float, but are not in the file'
         )
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Suppress what the quantizers log and print; their errors are exceptions."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)

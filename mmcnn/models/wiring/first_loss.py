@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +30,7 @@ from mmcnn.engine.random_state import kept_random_state
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring.proving import SIDES, first_line, is_misfit
 from mmcnn.models.wiring.slots import one_size
+from mmcnn.silence import silenced
 
 #: Two, because BatchNorm of a 1x1 map needs more than one value.
 IMAGES = 2
@@ -59,7 +59,8 @@ def prove_loss(model: dict, given: Given) -> list[str]:
     """
     side = one_size(model)
     sides = (side,) if side else SIDES
-    with kept_random_state(), _quiet(), _first_iteration(), DefaultScope.overwrite_default_scope('mmdet'):
+    # MMEngine logs every tensor that is initialised.
+    with kept_random_state(), silenced(), _first_iteration(), DefaultScope.overwrite_default_scope('mmdet'):
         torch.manual_seed(0)
         try:
             detector = revert_sync_batchnorm(MMDET_MODELS.build(without_weights(model))).train()
@@ -141,17 +142,6 @@ def _first_iteration() -> Iterator[None]:
     finally:
         taken_instances(MessageHub)
         put_instances(MessageHub, kept)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence MMEngine, which logs every tensor that is initialised."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _unproven(error: Exception) -> str:
