@@ -39,9 +39,9 @@ def test_proposed_anchors_find_the_sizes_there_are():
     assert [len(level) for level in anchors] == [3, 3, 3]
     areas = [w * h for level in anchors for w, h in level]
     assert areas == sorted(areas)
-    for kind in kinds:  # each has an anchor within a tenth
+    for kind in kinds:  # each has an anchor within 10 percent
         assert min(max(abs(w / kind[0] - 1), abs(h / kind[1] - 1)) for level in anchors for w, h in level) < 0.1
-    assert propose_anchors(sizes) == anchors  # the same seed
+    assert propose_anchors(sizes) == anchors  # the seed is fixed
     assert propose_anchors(sizes, levels=1, per_level=2)[0][1] > propose_anchors(sizes, levels=1, per_level=2)[0][0]
 
 
