@@ -49,7 +49,7 @@ def value(cfg, path):
             ],
         ),
         (
-            'classification/resnet50',  # where it is None
+            'classification/resnet50',  # its img_scale is None
             'img_scale',
             (64, 64),
             [f'{part}_dataloader.dataset.pipeline.1.img_scale' for part in ('train', 'val', 'test')],

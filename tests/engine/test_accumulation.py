@@ -119,7 +119,7 @@ def test_summed_losses_step_as_the_batch(max_norm):
     other, before = copy.deepcopy(model), copy.deepcopy(model.state_dict())
     whole, parts = step(cfg, model, images), step(cut, other, images)
     norm = torch.stack([gradient.norm() for gradient in whole.values()]).norm().item()
-    assert (norm == pytest.approx(35, rel=1e-3)) if max_norm == 35 else 35 < norm < 1e6  # clipped, not clipped
+    assert (norm == pytest.approx(35, rel=1e-3)) if max_norm == 35 else 35 < norm < 1e6  # clipped or not
     # Tensors are compared as a whole, because small entries only contain rounding errors.
     for key, gradient in whole.items():
         assert (4 * parts[key] - gradient).norm() < 1e-2 * gradient.norm(), key

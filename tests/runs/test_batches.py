@@ -109,7 +109,7 @@ def test_rate_of_a_classifier_follows_the_images_of_a_step(batch, images, proces
         (None, 118_287, 4, 2, 1e-3, 1),
         (None, 118_287, 16, 1, 1e-3 * 8 / 4, 4 / 8),  # 4 per process: sums are half as large
         (16, 118_287, 1, 4, 1e-3 * 8 / 16, 16 / 8),
-        (16, 118_287, 8, 1, 1e-3 * 128 / 64 * 8 / 16, 16 / 8),  # twice the images, twice the sums
+        (16, 118_287, 8, 1, 1e-3 * 128 / 64 * 8 / 16, 16 / 8),  # images and sums are doubled
         (64, 118_287, 1, 1, 1e-3 * 8 / 64, 64 / 8),
         (None, 29, 1, 1, 1e-3 * 8 / 64, 1),  # 273 epochs of 4 iterations: 1,092 steps of 8 images
         (16, 29, 1, 1, 1e-3 * 16 / 64 * 8 / 16, 16 / 8),

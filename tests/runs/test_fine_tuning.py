@@ -21,7 +21,7 @@ from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.zoo.sizes import detector_configs
-from tests.weights.conftest import yolov5  # noqa: F401  the peer's fixture
+from tests.weights.conftest import yolov5  # noqa: F401  the fixture that stands in for ultralytics
 from tests.weights.test_loading import detector, filled, saved, trainable, values
 
 HEAD = 'bbox_head.predictions.'

@@ -7,7 +7,7 @@ from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.options import TestOptions, TrainOptions
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
-from tests.weights.conftest import yolov5  # noqa: F401  the peer's fixture
+from tests.weights.conftest import yolov5  # noqa: F401  the fixture that stands in for ultralytics
 
 NARROW = {'model.widen_factor': 0.125, 'model.deepen_factor': 0.1}
 NO_VALIDATION = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)

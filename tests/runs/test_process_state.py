@@ -68,7 +68,7 @@ def test_everything_is_as_it_was(tmp_path, error):
         assert raised is error
     assert state() == before
     assert MMLogger.get_instance('mine') is mine
-    assert len(handlers) == 1 and handlers[0].stream is None  # closed
+    assert len(handlers) == 1 and handlers[0].stream is None  # it is closed
     del MMLogger._instance_dict['mine']
 
 

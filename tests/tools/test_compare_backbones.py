@@ -65,7 +65,7 @@ def test_comparison_and_its_second_call(compare, tmp_path, monkeypatch):
     )
     result = compare('--backbone', 'darknet53', '--backbone', 'vgg16')
     assert trained == ['vgg16']
-    assert result.code == 1  # after the table
+    assert result.code == 1  # but the table was printed
     assert '[2/2] vgg16, seed 0: failed: no memory' in result.out
     assert '| `vgg16` | failed |' in result.out
     assert '| `darknet53` | ' in (work_dir / 'comparison.md').read_text()

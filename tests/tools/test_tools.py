@@ -366,7 +366,7 @@ def test_folder_of_pictures(run_tool, trained, album, tmp_path):
         np.testing.assert_allclose([entry['score'] for entry in record], expected.scores, atol=6e-5)
         assert [entry['label'] for entry in record] == expected.labels.tolist()
         assert [entry['name'] for entry in record] == expected.names
-    assert np.abs(read_image(found / 'a.png').astype(int) - read_image(album / 'a.png')).max() > 50  # boxes are drawn
+    assert np.abs(read_image(found / 'a.png').astype(int) - read_image(album / 'a.png')).max() > 50  # boxes were drawn
 
 
 def test_one_picture(run_tool, trained, album, tmp_path):

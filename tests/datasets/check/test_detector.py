@@ -151,7 +151,7 @@ def test_what_is_missing_is_filled_in(make, tmp_path):
     assert [each['area'] for each in coco['annotations'][:3]] == [90, 90, 90]
     assert [(each['width'], each['height']) for each in coco['images']] == [(40, 30)] * 3
     assert [len(sample['instances']) for sample in read(data, 'train')] == [2, 2, 2]
-    assert check_data(root).usable() == data  # the same file
+    assert check_data(root).usable() == data  # it uses the same file
     assert state(root) == before
 
 

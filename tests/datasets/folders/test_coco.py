@@ -164,7 +164,7 @@ def test_images_of_another_split_are_not_taken(tmp_path):
     files = ['train2017/a.png', 'val2017/a.png', 'val2017/b.png']
     write_folder(tmp_path, ['a.png', 'b.png'], files, title='annotations/instances_train2017.json')
     split = read_coco_folder(tmp_path, 'train')
-    assert files_of(split) == ['train2017/a.png', 'train2017/b.png']  # the second is missing
+    assert files_of(split) == ['train2017/a.png', 'train2017/b.png']  # the second does not exist
     assert not split.changed
 
 

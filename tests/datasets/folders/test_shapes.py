@@ -197,7 +197,7 @@ def test_class_folder_is_kept_redrawn_and_refused(tmp_path):
     before = picture.stat().st_mtime_ns
     few(tmp_path / 'a')
     assert picture.stat().st_mtime_ns == before
-    (tmp_path / 'a' / 'settings.json').unlink()  # interrupted
+    (tmp_path / 'a' / 'settings.json').unlink()  # simulates an interruption
     picture.unlink()
     assert digest(few(tmp_path / 'a')) == first
     assert read_class_folder(few(tmp_path / 'a', num_train=4)).num_train == 4

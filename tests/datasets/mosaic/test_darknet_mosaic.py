@@ -87,7 +87,7 @@ def test_outside_is_filled_with_the_image_mean(sample, mix):
         np.random.seed(seed)
         _, top, _, bottom = np.random.uniform(-0.3, 0.3, size=4)
         for outward, row in ((-top, 0), (bottom, -1)):
-            if abs(outward) > 0.02:  # clearly more than a pixel of the output
+            if abs(outward) > 0.02:  # more than a pixel of the output
                 assert (out[row] == (100, 50, 20)).all() == (outward > 0)
                 fills += outward > 0
     assert fills > 10

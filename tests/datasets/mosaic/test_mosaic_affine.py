@@ -181,9 +181,9 @@ def test_one_image_is_letterboxed_in_the_centre(sample, mix):
 
 def test_box_filter_by_hand(sample, mix):
     boxes = [
-        [10, 10, 12, 40],  # 2 px wide: not more than 2
+        [10, 10, 12, 40],  # 2 px wide, which is too small
         [10, 10, 12.5, 40],  # kept
-        [10, 10, 40, 12],  # 2 px high
+        [10, 10, 40, 12],  # 2 px high, which is too small
         [-30, 10, -1, 40],  # outside
         [50, 50, 50, 60],  # no area
     ]
