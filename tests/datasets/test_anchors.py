@@ -21,8 +21,8 @@ def test_sizes_are_those_at_the_network_s_input():
 
 
 def test_recall_by_hand():
-    # 60 x 90 has a match. 12 x 300 has none: 373 x 326 is 31 times as wide, 59 x 119 almost 5 times, and 300 is 23 x
-    # the height of 10 x 13. 1600 x 1304 is 4.3 times as wide as the largest; 1492 x 1304 exactly 4 times: no match.
+    # 60 x 90 has a match. 12 x 300 has none: 373 x 326 is 31 times as wide, 59 x 119 nearly 5 times, and 10 x 13 is
+    # 23 times lower. 1600 x 1304 is 4.3 times as wide as the largest anchor; 1492 x 1304 exactly 4 times: no match.
     assert best_possible_recall(np.array([[60.0, 90]]), COCO) == 1
     assert best_possible_recall(np.array([[60.0, 90], [12, 300]]), COCO) == 0.5
     assert best_possible_recall(np.array([[1600.0, 1304], [1492, 1304], [1491, 1303], [60, 90]]), COCO) == 0.5
