@@ -14,9 +14,9 @@ PACKAGE = Path(__file__).resolve().parents[2] / 'mmcnn'
 
 @pytest.fixture(scope='session')
 def run_command():
-    """Runs the module of a command with these arguments: ``run_command('zoo', 'show', 'resnet50', cwd=folder)``.
+    """Run the module of a command with these arguments: ``run_command('zoo', 'show', 'resnet50', cwd=folder)``.
 
-    Gives the exit code, and what went to stdout and stderr. Errors come through as they are raised.
+    The result has the exit code, stdout and stderr. Exceptions are not caught.
     """
 
     def run(name, *args, cwd='.'):
@@ -33,10 +33,10 @@ def run_command():
 
 @pytest.fixture(scope='session')
 def loaded_by():
-    """Packages that a command itself loads, without those of ``import mmcnn``: ``loaded_by('zoo', '--json')``."""
+    """Return the packages that a command loads besides those of ``import mmcnn``: ``loaded_by('zoo', '--json')``."""
 
     def run(name, *args):
-        # Bare packages in place of mmcnn and mmcnn.cli, whose own imports are not the command's.
+        # Empty packages replace mmcnn and mmcnn.cli, whose imports do not count.
         code = (
             'import argparse, importlib, sys, types\n'
             f'for name, path in (("mmcnn", {str(PACKAGE)!r}), ("mmcnn.cli", {str(PACKAGE / "cli")!r})):\n'

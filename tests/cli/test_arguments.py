@@ -1,4 +1,4 @@
-"""Options of the command line are the fields of the dataclasses, with their defaults."""
+"""Command line options correspond to the fields of the dataclasses and have their defaults."""
 
 import argparse
 import importlib
@@ -13,7 +13,7 @@ from mmcnn.runs.options import TrainOptions
 
 @pytest.fixture
 def read():
-    """Options as they are typed, as the dataclass."""
+    """Parse command line options to the dataclass."""
     parser = argparse.ArgumentParser()
     add_options(parser, TrainOptions)
     return lambda *words: options_from(parser.parse_args(list(map(str, words))), TrainOptions, config='x')

@@ -1,4 +1,4 @@
-"""mmcnn compare: one comparison at a time in a folder, and every option of the data reaches the trainings."""
+"""mmcnn compare: only one comparison runs in a folder, and all data options are passed to the trainings."""
 
 import dataclasses
 import json
@@ -23,12 +23,12 @@ class StoppedError(Exception):
 
 @pytest.fixture
 def compare(run_command, monkeypatch, tmp_path):
-    """``compare('--fresh')`` in a folder ``run``; gives the runs and the options that they were checked with."""
+    """Run ``compare('--fresh')`` in the folder ``run``; return the runs and the options that they were checked with."""
     checked = {}
     monkeypatch.setattr(trainings, 'check', lambda options, names: checked.update(options=options) or CHECKED)
 
     def stop(runs, options, work_dir, until_epoch=None):
-        assert (tmp_path / 'run' / LOCK).is_file()  # nobody else's meanwhile
+        assert (tmp_path / 'run' / LOCK).is_file()  # locked while it runs
         checked.update(runs=runs)
         raise StoppedError
 
@@ -45,7 +45,7 @@ def compare(run_command, monkeypatch, tmp_path):
 
 @pytest.fixture
 def recorded(tmp_path):
-    """The folder of a run of a comparison, with its record."""
+    """The folder of a run that belongs to a comparison, with its record."""
     folder = tmp_path / 'run' / 'darknet53' / 'seed_0'
     folder.mkdir(parents=True)
     (folder / 'run.json').write_text('{"settings": {}}')
@@ -55,7 +55,7 @@ def recorded(tmp_path):
 @pytest.mark.parametrize('fresh', [[], ['--fresh']])
 @pytest.mark.parametrize('where', ['.', 'darknet53/seed_0'])
 def test_a_comparison_that_goes_on_is_left_alone(compare, recorded, tmp_path, fresh, where):
-    """Its own process, or a training of one that was killed."""
+    """The lock belongs to a comparison, or to a training of one that was killed."""
     lock = RunLock(tmp_path / 'run' / where)
     lock.acquire()
     before = {path: path.read_bytes() for path in (tmp_path / 'run').rglob('*') if path.is_file()}
@@ -99,7 +99,7 @@ def test_every_option_of_the_data_is_of_the_budget(compare, tmp_path):
 
 
 def test_runs_of_an_earlier_release_are_gone_on_with(compare, recorded):
-    """Their records lack options that were not given."""
+    """Their records lack options that were not set."""
     (run,), _ = compare('--fresh', '--epochs', '5')
     old = {key: run.settings[key] for key in ('recipe', 'data', 'epochs', 'img_size', 'batch_size', 'amp')}
     recorded.mkdir()

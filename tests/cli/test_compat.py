@@ -1,4 +1,4 @@
-"""mmcnn compat: what it says; what it does is tested with mmcnn/compat/extension_file.py."""
+"""mmcnn compat: its messages; its effects are tested with mmcnn/compat/extension_file.py."""
 
 from importlib.machinery import EXTENSION_SUFFIXES
 
@@ -9,7 +9,7 @@ from mmcnn.errors import UsageError
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A mmcv without operators: its folder."""
+    """The folder of an mmcv without operators."""
     made = tmp_path / 'site' / 'mmcv'
     made.mkdir(parents=True)
     (made / '__init__.py').touch()

@@ -1,4 +1,4 @@
-"""mmcnn configs as its command line is used."""
+"""mmcnn configs on the command line."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_lists_every_config_with_what_it_is(run_command):
 def test_some_of_them(run_command):
     lines = run_command('configs', 'yolov3*').out.splitlines()
     assert [line.split()[0] for line in lines] == ['yolov3_darknet53', 'yolov3_darknet53_320', 'yolov3_darknet53_416']
-    assert len({line.index('YOLOv3 on') for line in lines}) == 1  # one column
+    assert len({line.index('YOLOv3 on') for line in lines}) == 1  # aligned
 
 
 def test_classifiers_are_found_without_their_folder(run_command):

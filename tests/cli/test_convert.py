@@ -1,4 +1,4 @@
-"""mmcnn convert as its command line is used."""
+"""mmcnn convert on the command line."""
 
 import pytest
 import torch

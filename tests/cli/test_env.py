@@ -1,4 +1,4 @@
-"""mmcnn env as its command line is used."""
+"""mmcnn env on the command line."""
 
 from mmcnn.version import __version__
 
@@ -9,4 +9,4 @@ def test_prints_the_report(run_command):
     lines = result.out.splitlines()
     assert lines[0].split()[:2] == ['mmcnn', f'{__version__},']
     assert {'Python', 'torch', 'mmcv', 'OpenCV', 'GPUs'} < {line.split()[0] for line in lines}
-    assert len({len(line) - len(line.split(maxsplit=1)[1]) for line in lines}) == 1  # one column
+    assert len({len(line) - len(line.split(maxsplit=1)[1]) for line in lines}) == 1  # aligned

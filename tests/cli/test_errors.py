@@ -1,4 +1,4 @@
-"""What a user gets wrong is answered with one sentence."""
+"""Users' mistakes lead to an error of one sentence."""
 
 import re
 

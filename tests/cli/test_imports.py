@@ -1,4 +1,4 @@
-"""--import MODULE: every command that reads a config or a checkpoint has it, and imports before it reads."""
+"""--import MODULE: all commands that read a config or checkpoint have it, and import the module first."""
 
 import sys
 
@@ -18,7 +18,7 @@ COMMANDS = (
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A module that says when it is imported: its name."""
+    """The name of a module that raises an error when it is imported."""
     name = f'own_module_{tmp_path.name}'
     (tmp_path / f'{name}.py').write_text('raise RuntimeError("it was imported")\n')
     monkeypatch.syspath_prepend(tmp_path)

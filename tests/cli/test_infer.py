@@ -31,7 +31,7 @@ def here(tmp_path, monkeypatch):
         ([CONFIG, 'best.pth', 'a.jpg', 'b.jpg'], (CONFIG, 'best.pth', ['a.jpg', 'b.jpg'])),
         ([f'configs/{CONFIG}.py', 'best.pth', 'a.jpg'], (f'configs/{CONFIG}.py', 'best.pth', ['a.jpg'])),
         ([f'configs/{CONFIG}', 'best.pth', 'a.jpg'], (f'configs/{CONFIG}', 'best.pth', ['a.jpg'])),
-        # The config does not exist, and the error is to say so.
+        # The config does not exist, and the error must say so.
         (['yolov4_cspdarknet35', 'best.pth', 'a.jpg'], ('yolov4_cspdarknet35', 'best.pth', ['a.jpg'])),
         (['yolov4_cspdarknet35', 'v4.weights', 'a.jpg'], ('yolov4_cspdarknet35', 'v4.weights', ['a.jpg'])),
         (['v4.weights', 'a.jpg'], (None, 'v4.weights', ['a.jpg'])),
@@ -96,7 +96,7 @@ def test_damaged_videos_are_one_sentence_each(run_tool, videos, trained, tmp_pat
 
 
 def test_the_module_loads_nothing_heavy():
-    # Bare packages in place of mmcnn and mmcnn.cli, whose own imports are not the command's.
+    # Empty packages replace mmcnn and mmcnn.cli, whose imports do not count.
     code = (
         'import argparse, sys, types\n'
         f'for name, path in (("mmcnn", {str(PACKAGE)!r}), ("mmcnn.cli", {str(PACKAGE / "cli")!r})):\n'
@@ -134,7 +134,7 @@ sys.exit(main(sys.argv[1:]))
 
 def test_packages_that_drawing_needs(exported, run_command, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, 'mmcnn.runs.infer', raising=False)
-    monkeypatch.setitem(sys.modules, 'mmcnn.plots.fonts', None)  # as if what it imports were not there
+    monkeypatch.setitem(sys.modules, 'mmcnn.plots.fonts', None)  # simulates a missing dependency
     monkeypatch.setattr(cli_infer, '_DRAWING', {'mmcnn.plots.fonts': 'matplotlib', 'PIL': 'pillow'})
     with pytest.raises(
         DependencyError, match=r'mmcnn\.plots\.fonts, which is not installed: pip install matplotlib pillow$'

@@ -1,4 +1,4 @@
-"""The command mmcnn: its commands, their help, and the tools that are the same code."""
+"""The command mmcnn: its subcommands, their help, and the tools that share its code."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from mmcnn.cli.main import ALIASES, COMMANDS, main
 
 
 def ended(capsys, *argv):
-    """Exit code, and what a command printed that ended by itself."""
+    """Return the exit code and the output of a command that exits."""
     with pytest.raises(SystemExit) as end:
         main(list(argv))
     printed = capsys.readouterr()
@@ -56,7 +56,7 @@ def test_tools_are_short_and_the_same_code():
     names = set()
     for path in (Path(__file__).resolve().parents[2] / 'tools').glob('*.py'):
         text = path.read_text()
-        # Programs of their own, for developers of mmcnn.
+        # Separate programs for developers of mmcnn.
         if path.name in ('docs_extension.py', 'gpu_check.py', 'memory_slope.py', 'short_runs.py', 'try_versions.py'):
             continue
         assert len(text.splitlines()) <= 40

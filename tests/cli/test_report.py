@@ -1,4 +1,4 @@
-"""mmcnn report by the command line."""
+"""mmcnn report on the command line."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""mmcnn run mmdet-tool: what is passed on; the tools themselves are found in mmcnn/compat/mmdet_tools.py."""
+"""mmcnn run mmdet-tool: the arguments it passes on; finding the tools is tested with mmcnn/compat/mmdet_tools.py."""
 
 import pytest
 

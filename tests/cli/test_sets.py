@@ -1,4 +1,4 @@
-"""mmcnn sets: the list and the conversion by the command line."""
+"""mmcnn sets on the command line: the list and the conversion."""
 
 import pytest
 from PIL import Image

@@ -1,4 +1,4 @@
-"""What the commands import: by name, since seconds depend on the machine. `mmcnn benchmark start` measures them."""
+"""The modules that commands import; seconds depend on the machine, so `mmcnn benchmark start` measures them."""
 
 import subprocess
 import sys
@@ -13,10 +13,10 @@ from mmcnn.inference.images import write_image
 from mmcnn.models.wiring import set_num_classes
 
 CONFIG = 'yolov4_cspdarknet53_narrow'
-#: What neither a detection nor the beginning of a training needs.
+#: Needed neither for detection nor at the start of a training.
 NEITHER = ('matplotlib.pyplot', 'scipy', 'sklearn', 'tensorboard', 'timm', 'pandas', 'onnx')
-#: What a detection does not need, either; PyTorch's optimizers import its compiler, and MMEngine's visualizer makes a
-#: figure.
+#: Not needed for detection; a training needs them because PyTorch's optimizers import its compiler, and MMEngine's
+#: visualizer creates a figure.
 TRAINING = ('matplotlib.figure', 'sympy', 'torch._dynamo', 'torch._inductor', 'torch.distributed.fsdp', 'torch.onnx')
 RUN = """
 import os, sys
@@ -37,7 +37,7 @@ end()
 
 
 def imported(names: tuple[str, ...], arguments: list[str]) -> str:
-    """Which of these modules a command imports until it ends, or to its first step."""
+    """Return which of these modules a command has imported at its first optimizer step or at its end."""
     program = RUN.format(names=names, arguments=arguments)
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""mmcnn zoo as its command line is used."""
+"""mmcnn zoo on the command line."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def test_json_alone_is_on_stdout(run_command):
     assert (row['name'], row['size']) == ('darknet53', 64)
     (stored,) = json.loads(run_command('zoo', '--filter', 'darknet53', '--json').out)
     assert stored.keys() == row.keys()
-    # Convolutions only, so the costs follow the pixels.
+    # There are only convolutions, so costs are proportional to the number of pixels.
     assert stored['multiply_adds'] * 64**2 == row['multiply_adds'] * 416**2
 
 
@@ -89,7 +89,7 @@ def test_matrix_of_mmdetections_configs(run_command, tmp_path):
     result = run_command(*options, '--configs', 'retinanet/*')
     assert result.code == 0, result.err
     assert result.out.splitlines()[-1] == '1 of 1 pairs build, 0 are refused before the first step'
-    result = run_command(*options, '--configs', '[rl]*/[rl]*_r[51]*')  # RetinaNet is in the file, and not tried again
+    result = run_command(*options, '--configs', '[rl]*/[rl]*_r[51]*')  # RetinaNet's result is in the file and reused
     assert result.code == 0, result.err
     assert '✗ ld/ld_r18-gflv1-r101_fpn_1x_coco with mobilenetv2: refused: Knowledge' in result.out
     text = page.read_text()

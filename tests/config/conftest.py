@@ -1,5 +1,5 @@
 import runpy
 from pathlib import Path
 
-#: ultralytics' network, as the tests of its files have it.
+#: A stand-in for ultralytics' network, shared with the tests of its file format.
 yolov5 = runpy.run_path(str(Path(__file__).parents[1] / 'weights' / 'conftest.py'))['yolov5']

@@ -1,4 +1,4 @@
-"""--cfg-options: what is set, where a variable's value has gone, and what is said of it."""
+"""--cfg-options: entries that are set, entries that variables were copied to, and the notes about both."""
 
 import pytest
 from mmengine.config import Config
@@ -12,7 +12,7 @@ MOSAIC = 'train_dataloader.dataset.pipeline.0'
 
 
 def changed(config, options):
-    """The config with its options, and what was said of them."""
+    """Return the config with these options, and the notes."""
     said = []
     cfg = load_config(config) if isinstance(config, str) else config
     merge_options(cfg, options, said.append)
@@ -49,7 +49,7 @@ def value(cfg, path):
             ],
         ),
         (
-            'classification/resnet50',  # where it is None
+            'classification/resnet50',  # its img_scale is None
             'img_scale',
             (64, 64),
             [f'{part}_dataloader.dataset.pipeline.1.img_scale' for part in ('train', 'val', 'test')],
@@ -109,7 +109,7 @@ def test_a_name_that_nothing_reads_is_said(option, words):
 
 def test_a_variable_with_no_copy_names_the_entry_of_its_kind():
     cfg = load_config(NARROW)
-    cfg.train_dataloader.dataset.pipeline[0].flip_prob = 0.1  # somebody's own
+    cfg.train_dataloader.dataset.pipeline[0].flip_prob = 0.1  # a user's change
     cfg, (line,) = changed(cfg, {'mosaic_affine.mosaic_prob': 0})
     assert cfg.train_dataloader.dataset.pipeline[0].mosaic_prob == 1.0
     assert line.endswith(f'no entry has its value; the entries in use are {MOSAIC}.mosaic_prob')
@@ -132,7 +132,7 @@ def test_what_was_set_can_be_set_again():
     assert options['optim_wrapper.optimizer'] == dict(type='Adam', _delete_=True)
     assert cfg.optim_wrapper.optimizer == dict(type='Adam')
     cfg.train_dataloader.dataset.pipeline[0].img_scale = (1, 1)
-    cfg.optim_wrapper.optimizer.lr = 0.5  # worked out since
+    cfg.optim_wrapper.optimizer.lr = 0.5  # derived afterwards
     set_again(cfg, done)
     assert cfg.train_dataloader.dataset.pipeline[0].img_scale == (64, 64)
     assert cfg.optim_wrapper.optimizer == dict(type='Adam', lr=0.5)

@@ -1,4 +1,4 @@
-"""Configs as files: named and described without running them."""
+"""Names and descriptions of config files, which are not executed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A config of the user's that inherits from a plain one and puts a backbone of ours in."""
+"""A user's config that inherits from a config without our backbones and sets one of them."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.wired_models import retinanet
 
 @pytest.fixture
 def inherit(tmp_path):
-    """Loads a config that says something beside its base, with what was said of it: ``inherit(content)``."""
+    """Load a config with this content besides its base, and return it with the notes: ``inherit(content)``."""
     backbone = dict(type='ResNet', depth=18, out_indices=(1, 2, 3), frozen_stages=1)
     images = dict(type='DetDataPreprocessor', mean=[1.0] * 3, std=[2.0] * 3, bgr_to_rgb=True)
     model = wire(retinanet(backbone=backbone, data_preprocessor=images)).to_dict()
@@ -62,7 +62,7 @@ def test_what_the_config_says_itself_is_checked_and_not_overwritten(inherit):
     [
         '',
         'model = dict(backbone=dict(frozen_stages=0))',
-        "model = dict(backbone=dict(_delete_=True, type='NobodysNet'))",  # said by whoever builds it
+        "model = dict(backbone=dict(_delete_=True, type='NobodysNet'))",  # building it raises the error
     ],
 )
 def test_other_configs_are_left_alone(inherit, content):
@@ -83,7 +83,7 @@ def test_a_backbone_of_mmdetections_is_enough(inherit):
 
 
 def test_one_whose_numbers_the_config_says_itself_is_left_alone(inherit):
-    """As in the configs that come with MMDetection, of which only some say which maps are taken."""
+    """Configs of MMDetection do so; only some of them set out_indices."""
     channels, strides = [256, 512, 1024, 2048], [4, 8, 16, 32, 64]
     own = f'neck=dict(in_channels={channels}), bbox_head=dict(anchor_generator=dict(strides={strides}))'
     cfg, said = inherit(f"model = dict(backbone=dict(_delete_=True, type='ResNeXt', depth=50, groups=1), {own})")

@@ -1,4 +1,4 @@
-"""Configs in MMEngine's newer style become what they would be in the older one."""
+"""Configs in MMEngine's newer style are converted to the older one."""
 
 import re
 
@@ -15,7 +15,7 @@ from mmcnn.errors import UsageError
 from mmcnn.models.wiring import wire
 from tests.wired_models import retinanet
 
-#: Where the types of the base are imported from.
+#: The modules that the types of the base are imported from.
 MODULES = {
     'RetinaNet': 'mmdet.models.detectors',
     'ResNet': 'mmdet.models.backbones',
@@ -28,7 +28,7 @@ MODULES = {
 
 @pytest.fixture
 def plain():
-    """A RetinaNet on ResNet-18, with all numbers."""
+    """A RetinaNet on ResNet-18 with all channels and strides set."""
     backbone = dict(type='ResNet', depth=18, out_indices=(1, 2, 3), frozen_stages=1)
     images = dict(type='DetDataPreprocessor', mean=[1.0] * 3, std=[2.0] * 3, bgr_to_rgb=True)
     return wire(retinanet(backbone=backbone, data_preprocessor=images)).to_dict()
@@ -36,7 +36,7 @@ def plain():
 
 @pytest.fixture
 def lazy(plain, tmp_path):
-    """Writes a config that imports this model from another file, with its types as classes: ``lazy(content)``."""
+    """Write a config that imports this model from another file, with classes as types: ``lazy(content)``."""
     classes = re.sub(r"'type': '(\w+)'", r"'type': \1", repr(plain))
     imports = '\n'.join(f'from {module} import {name}' for name, module in MODULES.items())
     (tmp_path / 'inner').mkdir()
@@ -72,7 +72,7 @@ def test_the_backbone_is_swapped_by_one_word(lazy, plain):
     'change',
     [
         "model.update(dict(backbone=dict(type='mmcnn.mobilenetv2')))",
-        "model.update(dict(backbone=dict(_delete_=True, type='mmcnn.mobilenetv2')))",  # MMEngine leaves it there
+        "model.update(dict(backbone=dict(_delete_=True, type='mmcnn.mobilenetv2')))",  # MMEngine keeps _delete_
         "model.backbone = dict(type='mmcnn.mobilenetv2')",
         "model.merge(dict(backbone=dict(_delete_=True, type='mmcnn.mobilenetv2')))",
     ],
@@ -103,7 +103,7 @@ def test_classes_of_ours_and_of_nobody():
 
 
 def test_functions_that_are_types_have_names_as_well():
-    """Without them the config cannot be written down, which a run begins with."""
+    """A run starts by dumping its config, which fails on functions without names."""
 
     def own(batch):
         return batch

@@ -1,4 +1,4 @@
-"""Configs by name, by path and from a checkpoint, and what ``--cfg-options`` and ``--backbone`` change in them."""
+"""Configs by name, by path and from a checkpoint, and the effects of ``--cfg-options`` and ``--backbone``."""
 
 import pytest
 
@@ -16,7 +16,7 @@ CONFIG = 'yolov4_cspdarknet53'
 
 @pytest.fixture
 def finished(shapes, tmp_path):
-    """The run that is trained: ``finished(epochs=3)``."""
+    """Prepare a run: ``finished(epochs=3)``."""
 
     def finish(config=CONFIG, **options):
         options = dict(data=shapes, work_dir=tmp_path / 'run', device='cpu') | options
@@ -96,7 +96,7 @@ def test_what_is_typed_wins(finished):
         '16 images per iteration, 3 iterations per step: 48 images per step (the config is for 64'
     )
     assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (50, 5)
-    assert cfg.model.neck.in_channels == [64, 128, 256]  # a quarter of 256, 512, 1024: wired, and dumped so
+    assert cfg.model.neck.in_channels == [64, 128, 256]  # a quarter of 256, 512, 1024: the wired values
 
 
 @pytest.mark.parametrize('options', [dict(backbone='darknet53'), dict(cfg_options={BACKBONE: 'mmcnn.darknet53'})])
@@ -109,7 +109,7 @@ def test_swapping_the_backbone_takes_one_option(finished, options):
 
 
 def on(config, backbone, **options):
-    """A config on another backbone, as ``--backbone`` makes it."""
+    """Return a config with another backbone, as with ``--backbone``."""
     cfg = load_config(config)
     set_backbone(cfg, backbone, options)
     merge_options(cfg, options)
@@ -153,7 +153,7 @@ def test_a_swap_drops_what_belonged_to_the_old_backbone_and_says_so(capsys):
     said = capsys.readouterr().out
     for words in ('vgg16 in place of mmcnn.resnet50-tv', 'init_cfg=', 'frozen_stages=2', 'norm_eval=True', 'bgr'):
         assert words in said
-    set_backbone(cfg, 'vgg16', {})  # again
+    set_backbone(cfg, 'vgg16', {})  # a second time
     assert cfg.model.backbone.type == 'mmcnn.vgg16' and capsys.readouterr().out == ''
     wire_model(cfg)
     assert cfg.model.neck.in_channels == [256, 512, 512, 512]

@@ -1,4 +1,4 @@
-"""Learning rates of a backbone's own."""
+"""Learning rate multipliers for parts of a backbone."""
 
 from mmengine.config import Config
 

@@ -18,19 +18,19 @@ from mmcnn.weights import convert as weights_convert
 from mmcnn.weights.checkpoint import Checkpoint
 
 COCO = KNOWN_CLASSES[80][0]
-#: Floats of Darknet's whole YOLOv3 and YOLOv4 without classes, and of each class: 3 anchors on maps of 1024, 512, 256.
+#: Numbers of floats in Darknet's YOLOv3 and YOLOv4 without classes; a class adds 3 anchors on maps of 1024, 512, 256.
 FLOATS = {'yolov3': 62_001_757 - 80 * 5385, 'yolov4': 64_429_405 - 80 * 5385}
 
 
 def found(path, classes=None, **keywords):
-    """The config, the names and what is said."""
+    """Return the config, the names of the classes and the notes."""
     said = []
     cfg, names = config_of(Checkpoint.open(path), classes, said.append, **keywords)
     return cfg, names, said
 
 
 def darknet(path, network, classes, version=(0, 2, 5)):
-    """A file of the right size; its floats are zeros that take no place on the disk."""
+    """Write a file of the right size; its floats are zeros in a sparse file."""
     head = struct.pack('<3iQ', *version, 0)
     with path.open('wb') as file:
         file.write(head)
@@ -143,7 +143,7 @@ def test_part_of_a_network_of_darknet_is_refused(tmp_path):
 
 
 def small(state):
-    """The same names and shapes, all of the same zeros."""
+    """Return zeros with the same names and shapes that share one storage."""
     zeros = torch.zeros(max(value.numel() for value in state.values()))
     return {
         key: zeros[: value.numel()].view(value.shape)
@@ -198,7 +198,7 @@ def test_a_resnet_of_style_caffe_is_refused(tmp_path):
 
 
 def test_a_config_of_mmdetection_that_a_run_recorded_is_taken(tmp_path):
-    """Its CocoDataset has COCO's classes where nothing else says them."""
+    """Its CocoDataset implies COCO's classes if nothing else gives them."""
     theirs = Config.fromfile(Path(mmdet.__file__).parent / '.mim/configs/yolo/yolov3_d53_8xb8-320-273e_coco.py')
     torch.save(dict(meta=dict(cfg=theirs.pretty_text), state_dict={'a': torch.zeros(1)}), tmp_path / 'a.pth')
     cfg, names, (line,) = found(tmp_path / 'a.pth')
@@ -213,7 +213,7 @@ def test_a_config_of_mmdetection_that_a_run_recorded_is_taken(tmp_path):
 def test_weights_of_ours_that_one_config_holds(tmp_path):
     torch.save(state_of('yolov5_n_small', 3), tmp_path / 'a.pth')
     cfg, _, (line,) = found(tmp_path / 'a.pth', 'a,b,c')
-    assert cfg.model.backbone.type == 'mmcnn.cspdarknet-n' and 'fits yolov5_n' in line  # they differ in their training
+    assert cfg.model.backbone.type == 'mmcnn.cspdarknet-n' and 'fits yolov5_n' in line  # their training differs
     torch.save(state_of('yolov4_cspdarknet53_narrow', 3), tmp_path / 'b.pth')
     assert 'fits yolov4_cspdarknet53_narrow' in found(tmp_path / 'b.pth', 'a,b,c')[2][0]
 
@@ -277,7 +277,7 @@ def test_a_conversion_of_darknets_is_decoded_as_darknet_does(network, name, vers
 
 
 def test_a_conversion_without_a_config_is_refused(tmp_path):
-    """As those that earlier versions wrote."""
+    """Earlier versions wrote such files."""
     torch.save(filled_state('yolov5_n', 3), tmp_path / 'a.pth')
     weights_convert.convert(tmp_path / 'a.pth', tmp_path / 'b.pth', 'yolov5_n', None, 3, load_config('yolov5_n').model)
     with pytest.raises(
@@ -291,7 +291,7 @@ def test_a_conversion_without_a_config_is_refused(tmp_path):
 
 
 def test_the_named_config_is_recorded_where_nothing_else_is_known(tmp_path):
-    """The weights alone are refused: two configs make other boxes of them."""
+    """The weights alone are refused, because two configs would give different boxes."""
     torch.save(state_of('yolov4_cspdarknet53', 3), tmp_path / 'a.pth')
     named = load_config('yolov4_cspdarknet53_darknet')
     set_num_classes(named.model, 3)

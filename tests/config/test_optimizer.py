@@ -1,4 +1,4 @@
-"""Another optimizer: what only the old one took is dropped and said, what nobody takes is refused."""
+"""Changing the optimizer: arguments that only the old one takes are dropped with a note; unknown ones are refused."""
 
 import pytest
 
@@ -13,7 +13,7 @@ OPTIMIZER = 'optim_wrapper.optimizer'
 
 
 def trained_with(options, typed=None):
-    """The config's optimizer with these options, and what was said."""
+    """Return the optimizer wrapper with these options, and the notes."""
     said = []
     cfg = load_config(CONFIG)
     before = optimizer_types(cfg)

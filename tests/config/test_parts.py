@@ -1,4 +1,4 @@
-"""Data sets inside of wrappers, metrics in every form, arguments of classes."""
+"""Data sets inside wrappers, metrics in every form, and arguments of classes."""
 
 import pytest
 from mmengine.config import Config
@@ -45,7 +45,7 @@ def test_loaders():
 def test_arguments_of_a_class_and_its_bases():
     from mmdet.datasets import CocoDataset
 
-    assert {'ann_file', 'pipeline', 'backend_args'} <= takes(CocoDataset)  # of three classes
+    assert {'ann_file', 'pipeline', 'backend_args'} <= takes(CocoDataset)  # arguments of three classes
     assert 'prefetch_factor' in takes(DataLoader) and 'self' not in takes(DataLoader)
 
     class Open(CocoDataset):

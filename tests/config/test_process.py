@@ -1,4 +1,4 @@
-"""A config's env_cfg is looked at before the Runner acts on it."""
+"""A config's env_cfg is checked before the Runner applies it."""
 
 import pytest
 from mmengine.config import Config

@@ -1,4 +1,4 @@
-"""``mmcnn.swap_backbone``: a complete copy on another backbone."""
+"""``mmcnn.swap_backbone`` returns a complete copy of a model with another backbone."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from tests.wired_models import retinanet
 
 @pytest.fixture
 def model():
-    """A plain RetinaNet with the numbers of ResNet-18."""
+    """A plain RetinaNet for ResNet-18."""
     return wire(retinanet(backbone=dict(type='ResNet', depth=18, out_indices=(1, 2, 3))))
 
 
@@ -48,7 +48,7 @@ def test_what_cannot_be_is_refused(model):
         mmcnn.swap_backbone(model, 'fpn')
     with pytest.raises(UsageError, match="has no 'model'"):
         mmcnn.swap_backbone(Config(dict(x=1)), 'vgg11')
-    model.bbox_head.in_channels = 17  # wrong, whatever the backbone
+    model.bbox_head.in_channels = 17  # does not match any backbone
     with pytest.raises(UsageError, match=r'bbox_head\.in_channels=17 does not match FPN'):
         mmcnn.swap_backbone(model, 'vgg11', lambda line: None)
 

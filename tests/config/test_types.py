@@ -63,7 +63,7 @@ def test_a_test_does_not_look_at_what_only_a_training_builds():
 
 
 def test_what_the_runner_would_build_is_not_refused(monkeypatch):
-    """Classes and built objects in place of names; parts that a constructor of the user's reads by itself."""
+    """Classes and objects instead of names, and parts that are only read by a user's constructor."""
 
     class Mine:
         def __init__(self, optim_wrapper_cfg, paramwise_cfg=None):

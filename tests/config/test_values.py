@@ -1,4 +1,4 @@
-"""Values as they are typed after ``=``."""
+"""Parsing of values typed after ``=``."""
 
 import argparse
 
@@ -58,7 +58,7 @@ def test_what_mmengine_reads_is_read_so(text, value):
         ("'a, b=c (d'", 'a, b=c (d'),
         ('"it\'s"', "it's"),
         ("don't", "don't"),
-        ("'1'", '1'),  # quotes make it a text
+        ("'1'", '1'),  # quotes make it a string
         (r"'C:\Users\data'", r'C:\Users\data'),
         ("['a, b', c d]", ['a, b', 'c d']),
         ('my folder/a b.json', 'my folder/a b.json'),

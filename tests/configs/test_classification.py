@@ -1,4 +1,4 @@
-"""Every config in configs/classification/: one a family, whole, and trainable by one command."""
+"""Every config in configs/classification/: one per family, complete, and trainable with one command."""
 
 import math
 
@@ -20,9 +20,9 @@ from mmcnn.runs.img_size import set_img_size
 
 FOLDER = config_folder() / 'classification'
 LEAVES = sorted(path.stem for path in FOLDER.glob('*.py'))
-#: The others are slow tests where one trains.
+#: The tests of the others are slow.
 QUICK = ('darknet53', 'mobilenetv2', 'resnet50', 'vgg16')
-#: Networks of depthwise convolutions train longer.
+#: Networks of depthwise convolutions need more iterations.
 EPOCHS = {'mobilenet': 300, 'mobilenetv2': 300, 'mobilenetv3-large': 300, 'efficientnet-b0': 300}
 
 
@@ -69,7 +69,7 @@ def test_images_have_the_size_of_the_row(name):
     'name', [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in LEAVES]
 )
 def test_a_narrow_form_learns_four_images(name):
-    """Built, initialised and trained as the Runner does it."""
+    """Build, initialise and train a narrow form as the Runner does."""
     cfg = config(name)
     cfg.model.update(widen_factor=0.25, deepen_factor=0.33, num_classes=3)
     cfg.optim_wrapper.accumulative_counts = 1

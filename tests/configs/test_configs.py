@@ -1,4 +1,4 @@
-"""Every config in configs/: loads, is short and says what it is, builds, and names nothing that does not exist."""
+"""Every config in configs/: it loads, builds, is short and described, and refers only to existing names."""
 
 import ast
 import inspect
@@ -33,9 +33,9 @@ LEAVES = sorted(path for path in own_configs().values() if new_name(path) is Non
 DETECTORS = [path for path in LEAVES if path.parent == config_folder()]
 RENAMED = {path.stem: new_name(path) for path in own_configs().values() if new_name(path)}
 YOLOV4 = ['yolov4_cspdarknet53', 'yolov4_cspdarknet53_darknet']
-#: Entries that something else reads than the arguments of MMEngine's Runner.
+#: Entries other than the arguments of MMEngine's Runner.
 OF_A_RUN = {'custom_imports', 'nominal_batch_size', 'performance', 'scale_lr', 'summed_batch_size', 'vis_backends'}
-#: Registries by the key that holds the part; the deepest key on the way to a type decides.
+#: Registries by key; the innermost key on the path to a type decides.
 REGISTRIES = {
     'model': MODELS,
     'init_cfg': WEIGHT_INITIALIZERS,
@@ -71,7 +71,7 @@ def config(name):
 
 
 def types(node, keys=()):
-    """(path of keys, type) of every part of a config."""
+    """Yield (path of keys, type) for every part of a config."""
     if isinstance(node, dict):
         if 'type' in node:
             yield keys, node['type']
@@ -104,7 +104,7 @@ def test_leaf_is_short_and_says_what_it_is(path):
 
 @pytest.mark.parametrize('path', sorted(config_folder().rglob('*.py')), ids=lambda path: path.stem)
 def test_parts_are_named_and_not_counted(path):
-    """No config reaches into a list of another one: its entries have names, from which a list is put together anew."""
+    """No config modifies lists of another config: entries have names, from which a new list is composed."""
     for node in ast.walk(ast.parse(path.read_text())):
         assert not isinstance(node, ast.Subscript | ast.Delete | ast.AugAssign), ast.unparse(node)
         assert not isinstance(node, ast.Call) or ast.unparse(node.func) == 'dict', ast.unparse(node)
@@ -123,7 +123,7 @@ def test_every_type_exists(path):
     with DefaultScope.overwrite_default_scope('mmdet'):
         for keys, kind in found:
             if keys[-1] == 'nms':
-                assert kind in (*NMS_KINDS, 'nms')  # MMCV's, in MMDetection's heads
+                assert kind in (*NMS_KINDS, 'nms')  # MMCV's NMS, in MMDetection's heads
                 continue
             if keys[-1] == 'roi_layer':
                 assert hasattr(mmcv_ops, kind)
@@ -157,7 +157,7 @@ def test_model_wires_and_builds(path):
     assert all(parameter.is_meta for parameter in model.parameters())
 
 
-#: Trainable parameters with 80 classes, as published.
+#: Published numbers of trainable parameters with 80 classes.
 PARAMETERS = {
     'yolov3_darknet53': 61_949_149,
     'yolov4_cspdarknet53': 64_363_101,
@@ -180,7 +180,7 @@ def test_parameters_of_the_published_networks(name):
 def test_old_names_are_children_of_the_new_ones():
     assert {f'faster_rcnn_resnet-fpn{end}': f'faster_rcnn_resnet50_fpn{end}' for end in ('', '_2x')} == RENAMED
     for old, new in RENAMED.items():
-        with pytest.warns(DeprecationWarning, match=f'Please use {new} instead'):  # MMEngine's, for MMDetection's tools
+        with pytest.warns(DeprecationWarning, match=f'Please use {new} instead'):  # MMEngine's warning
             cfg = Config.fromfile(own_configs()[old])
         assert cfg.to_dict() == Config.fromfile(own_configs()[new]).to_dict()
 

@@ -1,4 +1,4 @@
-"""Each recipe, in a narrow form, learns a handful of images by heart: the gate before any long run."""
+"""A narrow form of each recipe overfits a few images: a test before any long run."""
 
 import pytest
 
@@ -7,9 +7,9 @@ from mmcnn.datasets.folders.shapes import make_shapes
 IMAGES = 12
 
 PLAIN = ['train_dataloader.dataset.pipeline.0.mosaic_prob=0.0']
-#: Config -> options that make its recipe fit some hundred steps.
+#: Config -> options that adapt its recipe to a few hundred steps.
 RECIPES = {
-    # The class gain of COCO's 80 classes and 300 epochs does not tell three classes apart in minutes.
+    # The class gain is meant for COCO's 80 classes and 300 epochs, and too small for three classes and minutes.
     'yolov4_cspdarknet53': [
         *PLAIN,
         'train_dataloader.dataset.pipeline.0.scale=(0.9,1.1)',
@@ -32,7 +32,7 @@ RECIPES = {
 }
 
 
-#: The others take as long: two to five minutes of CPU time each.
+#: Each recipe takes two to five minutes of CPU time; the others are run by hand.
 SLOW = ('yolov5_l',)
 
 

@@ -1,6 +1,6 @@
-"""The YOLO recipes as the configs have them: their heads, assigners and losses give the numbers worked out by hand.
+"""The YOLO recipes of the configs: heads, assigners and losses, compared with hand-worked numbers.
 
-Losses are of 640 x 640 px and 80 classes; YOLOMeanLoss is 64 times the mean of a micro-batch, so it is divided by 64.
+Losses are for 640 x 640 px and 80 classes; YOLOMeanLoss is 64 times the mean of a micro-batch, so it is divided by 64.
 """
 
 import math
@@ -17,7 +17,7 @@ from mmcnn.registry import MODELS
 
 STRIDES = (8, 16, 32)
 LN2 = math.log(2)
-#: Objectness and class gain of each config whose loss is a mean.
+#: Objectness and class gains of the configs with a mean loss.
 GAINS = {
     'yolov5_n': (1.0, 0.5),
     'yolov5_s': (1.0, 0.5),
@@ -44,11 +44,11 @@ def built_model(name, classes=80, **options):
 
 
 def built_head(name, classes=80, **options):
-    """The head of a config alone, in double precision."""
+    """Return the head of a config in double precision."""
     cfg = load_config(name, {'model.bbox_head.num_classes': classes, **options})
     wire_model(cfg)
     model = cfg.model
-    # As MMDetection's detectors hand them on.
+    # MMDetection's detectors pass these configs on to the head.
     return MODELS.build({**model.bbox_head, 'train_cfg': model.train_cfg, 'test_cfg': model.test_cfg}).double()
 
 
@@ -60,7 +60,7 @@ def logits(classes=80, size=640, images=1, fill=0.0):
 
 
 def truth(*boxes, label=0):
-    """One image's objects, given as centre x, centre y, width, height."""
+    """Return the objects of an image, given as centre x, centre y, width, height."""
     corners = [[x - w / 2, y - h / 2, x + w / 2, y + h / 2] for x, y, w, h in boxes]
     return InstanceData(
         bboxes=torch.tensor(corners, dtype=torch.float64).view(-1, 4),
@@ -74,7 +74,7 @@ def losses(head, maps, *images):
 
 
 def positives(head, *boxes, size=640):
-    """Of each level, {anchor: its cells (column, row)}."""
+    """Return {anchor: its cells (column, row)} for each level."""
     boxes = torch.tensor(boxes, dtype=torch.float64)
     none = torch.zeros(len(boxes), dtype=torch.long)
     anchors = [torch.tensor(level, dtype=torch.float64) for level in head.anchors]
@@ -96,14 +96,14 @@ def positives(head, *boxes, size=640):
 def test_without_objects_and_without_a_prior(name):
     obj_gain, _ = GAINS[name]
     found = losses(built_head(name), logits(), truth())
-    # ln 2 a slot, levels weighted 4, 1 and 0.4.
+    # ln 2 per slot; the levels have weights of 4, 1 and 0.4.
     assert found['obj'].item() / 64 == pytest.approx(3.742995 * obj_gain, abs=1e-6)
     assert found['bbox'].item() == found['cls'].item() == 0
 
 
 @pytest.mark.parametrize('name', [*GAINS, DARKNET])
 def test_prior_of_the_biases(name, monkeypatch):
-    """YOLOv5's prior alone, which is added to PyTorch's own initialisation (here: zero)."""
+    """YOLOv5's prior is added to PyTorch's initialisation, here zero."""
 
     def zero(conv):
         nn.init.zeros_(conv.weight)
@@ -120,7 +120,7 @@ def test_prior_of_the_biases(name, monkeypatch):
         torch.testing.assert_close(by_anchor[:, 4], torch.full((3,), objectness).double(), rtol=0, atol=1e-6)
         torch.testing.assert_close(by_anchor[:, 5:], torch.full((3, 80), -4.880274).double(), rtol=0, atol=1e-6)
     found = losses(head, out, truth())
-    if name == DARKNET:  # a sum: 3 * 80 * 80 slots of 0.00124922 and so on
+    if name == DARKNET:  # a sum: 3 * 80 * 80 slots of 0.00124922, and so on
         expected = 3 * (6400 * 0.00124922 + 1600 * 0.00498754 + 400 * 0.01980263)
         assert found['obj'].item() == pytest.approx(expected, rel=1e-5)
     else:
@@ -129,7 +129,7 @@ def test_prior_of_the_biases(name, monkeypatch):
 
 @pytest.mark.parametrize(('name', 'factor'), [('yolov5_s', 0.25), ('yolov5_l', 0.25), ('yolov4_cspdarknet53', 1.0)])
 def test_objectness_by_size_of_the_input(name, factor):
-    """YOLOv5 scales it by (size / 640)**2, WongKinYiu's YOLOv4 does not."""
+    """YOLOv5 scales objectness by (size / 640)**2, WongKinYiu's YOLOv4 does not."""
     found = losses(built_head(name), logits(size=320), truth())
     assert found['obj'].item() / 64 == pytest.approx(3.742995 * GAINS[name][0] * factor, abs=1e-6)
 
@@ -137,7 +137,7 @@ def test_objectness_by_size_of_the_input(name, factor):
 # ----------------------------------------------------------------------------------------------------------- one object
 
 OBJECT = (321, 203, 60, 90)
-#: Of each level the mean of 1 - CIoU between OBJECT and the anchors of its positives in the middle of their cells.
+#: For each level, the mean of 1 - CIoU between OBJECT and the anchors of its positives, centred in their cells.
 BOX_MEANS = {'yolov5': (0.8897200, 0.5585511, 0.7175444), 'yolov4': (0.8375058, 0.5108654, 0.7942073)}
 
 
@@ -148,7 +148,7 @@ def test_one_object(name):
     assert [sum(map(len, level.values())) for level in positives(head, OBJECT)] == [6, 9, 6]
     found = losses(head, logits(), truth(OBJECT, label=5))
     assert found['bbox'].item() / 64 == pytest.approx(0.05 * sum(BOX_MEANS[name[:6]]), abs=1e-6)
-    assert found['obj'].item() / 64 == pytest.approx(3.742995 * obj_gain, abs=1e-6)  # at logit 0 whatever the target
+    assert found['obj'].item() / 64 == pytest.approx(3.742995 * obj_gain, abs=1e-6)  # independent of the target
     assert found['cls'].item() / 64 == pytest.approx(3 * LN2 * cls_gain, abs=1e-6)
     if name in ('yolov5_n', 'yolov5_s'):
         assert found['bbox'].item() / 64 == pytest.approx(0.1082908, abs=1e-6)
@@ -164,13 +164,13 @@ def test_class_loss_by_number_of_classes(name):
 
 def test_one_object_after_darknet():
     head = built_head(DARKNET)
-    # One cell, and the anchors with a shape IoU over 0.213: 0.5, 0.5255, 0.5137 on the /16 level, 0.3457 on the /32.
+    # One cell and the anchors with a shape IoU above 0.213: 0.5, 0.5255, 0.5137 on level /16, 0.3457 on level /32.
     assert positives(head, OBJECT) == [{}, {0: [(20, 12)], 1: [(20, 12)], 2: [(20, 12)]}, {0: [(10, 6)]}]
     maps = logits()
     found = losses(head, maps, truth(OBJECT, label=5))
     assert found['cls'].item() == pytest.approx(4 * 80 * LN2)
     assert found['bbox'].item() == pytest.approx(4.0 * 2.1548674, abs=1e-5)  # box_gain times the sum of 1 - CIoU
-    # All classes at 0.5 are sure ones: the slots whose boxes fit the object better than 0.7 are left out, if any.
+    # With all classes at 0.5, slots whose boxes have an IoU above 0.7 with the object, if any, are ignored.
     assert 3 * 8400 * LN2 * 0.999 < found['obj'].item() <= 3 * 8400 * LN2
 
 
@@ -182,7 +182,7 @@ def each(anchors, *cells):
 
 
 MIDDLE = each((0, 1, 2), (5, 6), (6, 5), (6, 6))
-#: Object to its positives with YOLOv5's anchors and with YOLOv4's: size ratios under 4, nearest cells.
+#: Object -> its positives with YOLOv5's and with YOLOv4's anchors: size ratios below 4, nearest cells.
 ASSIGNED = {
     OBJECT: (
         [
@@ -194,10 +194,10 @@ ASSIGNED = {
     * 2,
     (5, 5, 20, 20): ([each((0, 1, 2), (0, 0), (0, 1), (1, 0)), each((0, 1), (0, 0)), {}],) * 2,
     (636, 400, 12, 300): ([{}, {}, {}],) * 2,
-    (100, 100, 8, 8): ([each((0, 1), (12, 12)), {}, {}], [each((0,), (12, 12)), {}, {}]),  # 36 / 8 is over 4
-    # The corner of the map: the nearest neighbours would be outside, and the own cell is taken once.
+    (100, 100, 8, 8): ([each((0, 1), (12, 12)), {}, {}], [each((0,), (12, 12)), {}, {}]),  # 36 / 8 is above 4
+    # In the corner of the map, the nearest neighbours would be outside; the object's cell counts once.
     (3, 637, 20, 20): ([each((0, 1, 2), (0, 79)), each((0, 1), (0, 39)), {}],) * 2,
-    # 63 / 16 is just under 4, 48 / 12 and 64 / 16 are 4, which is too much.
+    # 63 / 16 is just below 4; 48 / 12 and 64 / 16 are exactly 4, which is too much.
     (100, 100, 47, 63): (
         [each((1, 2), (12, 12)), MIDDLE, each((0, 1), (2, 3), (3, 2), (3, 3))],
         [each((0, 1, 2), (12, 12)), MIDDLE, each((0,), (2, 3), (3, 2), (3, 3))],
@@ -228,7 +228,7 @@ def test_assignment_after_darknet(size, anchors):
 
 
 def one_slot(level, anchor, row, column, values, classes=80):
-    """Maps of 640 px that are sure of nothing but one slot."""
+    """Return output maps for 640 px with a single slot whose score is not near 0."""
     maps = [m.detach() for m in logits(classes, fill=-20.0)]
     channels = slice(anchor * (5 + classes), anchor * (5 + classes) + len(values))
     maps[level][0, channels, row, column] = torch.tensor(values, dtype=torch.float64)
@@ -245,7 +245,7 @@ def one_slot(level, anchor, row, column, values, classes=80):
     ],
 )
 def test_from_logits_to_a_box(name, expected):
-    """(0.3, -0.7, 0.5, -0.2) in row 7, column 10 of the /16 level, anchor 1: (62, 45) of YOLOv5, (76, 55) of YOLOv4."""
+    """(0.3, -0.7, 0.5, -0.2) in row 7, column 10 of level /16, anchor 1: (62, 45) in YOLOv5, (76, 55) in YOLOv4."""
     maps = one_slot(1, 1, 7, 10, (0.3, -0.7, 0.5, -0.2, 2.0, -20.0, 1.0))
     (found,) = built_head(name).predict_by_feat(maps, [dict(img_shape=(640, 640))])
     x, y, w, h = expected
@@ -256,7 +256,7 @@ def test_from_logits_to_a_box(name, expected):
     assert found.labels.tolist() == [1]
 
 
-# ------------------------------------------------------------------------------------------------- suppression at test
+# ---------------------------------------------------------------------------------------------------------- suppression
 
 
 def logit(p):
@@ -264,7 +264,7 @@ def logit(p):
 
 
 def slot_values(name, anchor, offset, size, score):
-    """Logits that decode to a centre ``offset`` cells into its cell and to ``size`` px, on the /32 level."""
+    """Return logits that decode to a centre ``offset`` cells into its cell and a size of ``size`` px, on level /32."""
     if name == DARKNET:
         t = [logit((o + 0.025) / 1.05) for o in offset] + [math.log(s / a) for s, a in zip(size, anchor, strict=True)]
     else:
@@ -274,9 +274,9 @@ def slot_values(name, anchor, offset, size, score):
 
 
 def three_boxes(name, head):
-    """A (50, 50, 100, 100), B (70, 50, 100, 100) and C, A's middle at a shape IoU of 2/3; best first, of one class.
+    """Boxes of one class: A (50, 50, 100, 100), B (70, 50, 100, 100), and C, a smaller A with IoU 2/3; scores fall.
 
-    A to B: IoU .6667, Darknet's criterion .5818, DIoU .6503. A to C: .6667 in all three.
+    A and B: IoU .6667, Darknet's criterion .5818, DIoU .6503. A and C: all three .6667.
     """
     maps = [m.detach() for m in logits(3, size=192, fill=-20.0)]
     for anchor, x, side, score in ((0, 50, 100, 0.9), (0, 70, 100, 0.8), (1, 50, 81.6496581, 0.7)):
@@ -311,11 +311,11 @@ def test_unknown_suppression_is_named():
         head.predict_by_feat(three_boxes('yolov5_s', head), [dict(img_shape=(192, 192))])
 
 
-# --------------------------------------------------------------------------------------------------- whole narrow nets
+# ------------------------------------------------------------------------------------------------ whole narrow networks
 
 
 UNMATCHED, SMALL, LARGE = (11, 35, 2, 50), (20, 20, 9, 9), (48, 32, 60, 50)
-#: Objects of the two images, and whether the ratio rule gives any of them to an anchor. Darknet's rule always does.
+#: Objects of two images, and whether the ratio rule assigns any of them. Darknet's rule always does.
 BATCHES = {
     'no objects': (((), ()), False),
     'no anchor takes it': (((UNMATCHED,), ()), False),
@@ -341,7 +341,7 @@ def test_every_parameter_learns_from_every_batch(name, classes):
         assert all(value.isfinite() for value in found.values()), found
         assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
         for conv in model.bbox_head.predictions:
-            assert (conv.bias.grad.view(3, -1)[:, 4] != 0).all()  # some objectness or its absence on every level
+            assert (conv.bias.grad.view(3, -1)[:, 4] != 0).all()  # objectness has a gradient on every level
         taken = matched or (darknet and any(objects))
         assert (found['bbox'] > 0) == taken
         assert (found['cls'] > 0) == (taken and (classes > 1 or darknet))

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def on_terminal():
     def run(*args, width=60, term='xterm'):
-        """Exit code, and everything that a process writes to a terminal of its own, for both streams."""
+        """Return the exit code of a process and everything that it writes to its own terminal, on both streams."""
         ours, its = pty.openpty()
         process = subprocess.Popen(
             [sys.executable, *args], stdin=its, stdout=its, stderr=its, start_new_session=True,
@@ -24,7 +24,7 @@ def on_terminal():
         while True:
             try:
                 output += os.read(ours, 65536)
-            except OSError:  # what Linux says at the end
+            except OSError:  # Linux raises it at the end of the output
                 break
         os.close(ours)
         return process.wait(), output.decode()
@@ -35,7 +35,7 @@ def on_terminal():
 @pytest.fixture
 def screen():
     def shown(output):
-        """The lines that a terminal shows in the end, with the control sequences that rich uses for one live line."""
+        """Return the final lines of a terminal that supports the control sequences of rich's live line."""
         lines, row, column = [''], 0, 0
         for token in re.findall(r'\x1b\[[0-9;?]*[A-Za-z]|.', output, re.DOTALL):
             if token == '\r':

@@ -1,4 +1,4 @@
-"""The training of a config with a quiet console, for processes of their own: CONFIG [iteration to stop after]."""
+"""A program that trains a config with a quiet console: CONFIG [iteration to stop after]."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What a person sees: on a real pseudo-terminal, in a pipe, where standard output is captured."""
+"""Console output on a real pseudo-terminal, in a pipe, and when standard output is captured."""
 
 import errno
 import io
@@ -15,7 +15,7 @@ from mmcnn.console import Console
 from mmcnn.launchers import VARIABLES
 
 ROOT = Path(__file__).parents[2]
-#: Prints a head, progress, a table, a warning of its own, of a forked process, and of Python; then ends or dies.
+#: Prints a head, progress, a table, and warnings of its own, of forked processes and of Python; then ends or fails.
 PROGRAM = r"""
 import os, sys, warnings
 from mmcnn.console import Console
@@ -71,11 +71,11 @@ def test_a_terminal_has_one_live_line_below_the_rest(on_terminal, screen, tmp_pa
     code, output = on_terminal(tmp_path / 'program.py')
     assert code == 0
     assert [line for line in screen(output) if line] == EXPECTED + END
-    # The progress was there and is gone; it never broke into a second line.
+    # The progress line was shown and erased, and never wrapped.
     frames = re.findall(r'step \d/5[^\r]*', output)
     assert {'step 1/5', 'step 3/5'} <= {frame[:8] for frame in frames}
     assert all(len(frame) <= 60 for frame in frames)
-    assert '\x1b[?25l' not in output  # a run that is killed would leave the cursor hidden
+    assert '\x1b[?25l' not in output  # a killed run would leave the cursor hidden
 
 
 def test_a_run_that_fails_leaves_the_terminal_whole(on_terminal, screen, tmp_path):
@@ -102,7 +102,7 @@ def test_plain_lines_elsewhere(on_terminal, tmp_path, where):
         output = output.replace('\r\n', '\n')
     assert not re.search(r'[\x00-\x09\x0b-\x1f]', output)
     lines = output.splitlines()
-    # Of the progress only what was due.
+    # Progress is printed only when it is due.
     (progress,) = [line for line in lines if line.startswith('step')]
     assert progress.startswith('step 3/5  loss 0.3  and so on and so on')
     assert sorted(line for line in lines if line != progress) == sorted(EXPECTED + END)
@@ -203,7 +203,7 @@ def test_names_that_the_encoding_lacks_are_written_all_the_same(monkeypatch):
 
 
 def test_nothing_heavy_is_imported():
-    """Whatever ``import mmcnn`` takes by itself."""
+    """``import mmcnn`` itself is not counted."""
     program = f"""
 import sys, types
 sys.modules['mmcnn'] = types.ModuleType('mmcnn')

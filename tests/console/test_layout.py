@@ -14,7 +14,7 @@ def test_columns_have_one_width_each():
         'all      0.5',
         'größer     1  0.75',
     ]
-    # As `mmcnn zoo` has it.
+    # The layout of `mmcnn zoo`.
     assert aligned(['a', 'bc'], [['name', 'x'], ['n', 'long', 'more']], left=(1,)) == (
         '   a  bc\nname  x\n   n  long  more'
     )

@@ -1,4 +1,4 @@
-"""Trainings with a quiet console in processes of their own: on a terminal, and of two ranks."""
+"""Trainings with a quiet console in separate processes: on a terminal, and with two ranks."""
 
 import os
 import re
@@ -16,7 +16,7 @@ PROGRAM = Path(__file__).with_name('quiet_run.py')
 
 @pytest.fixture
 def config(trained, shapes, tmp_path):
-    """A config file of two epochs in which one image is broken."""
+    """A config file with two epochs of data with one broken image."""
     shutil.copytree(shapes, tmp_path / 'data')
     (tmp_path / 'data' / 'images' / 'train_00003.jpg').write_bytes(b'broken')
     cfg = Config.fromfile(trained.work_dir / 'yolov4_cspdarknet53.py')
@@ -50,7 +50,7 @@ def test_a_stopped_training_on_a_terminal(on_terminal, screen, config, tmp_path)
     code, output = on_terminal(PROGRAM, config, '3', width=100)
     assert code == 143, output
     lines = [line for line in screen(output) if line]
-    told = ''.join(lines[-3:])  # a terminal breaks long lines
+    told = ''.join(lines[-3:])  # a terminal wraps long lines
     assert f'stopped by SIGTERM; the last checkpoint, {tmp_path}/run/stopped_at_iter_3.pth, is complete' in told
     assert any(line.endswith('SIGTERM: stopping after this step, with a checkpoint') for line in lines)
 

@@ -21,8 +21,8 @@ def test_sizes_are_those_at_the_network_s_input():
 
 
 def test_recall_by_hand():
-    # 60 x 90 is matched; 12 x 300 by none: 373 x 326 is 31 times as wide, 59 x 119 nearly 5 times, 10 x 13 23 times as
-    # high; 1600 x 1304 is 4.3 times as wide as the largest, 1492 x 1304 exactly 4 times, which is not within.
+    # 60 x 90 has a match. 12 x 300 has none: 373 x 326 is 31 times as wide, 59 x 119 nearly 5 times, and 10 x 13 is
+    # 23 times lower. 1600 x 1304 is 4.3 times as wide as the largest anchor; 1492 x 1304 exactly 4 times: no match.
     assert best_possible_recall(np.array([[60.0, 90]]), COCO) == 1
     assert best_possible_recall(np.array([[60.0, 90], [12, 300]]), COCO) == 0.5
     assert best_possible_recall(np.array([[1600.0, 1304], [1492, 1304], [1491, 1303], [60, 90]]), COCO) == 0.5
@@ -39,9 +39,9 @@ def test_proposed_anchors_find_the_sizes_there_are():
     assert [len(level) for level in anchors] == [3, 3, 3]
     areas = [w * h for level in anchors for w, h in level]
     assert areas == sorted(areas)
-    for kind in kinds:  # each has an anchor within a tenth
+    for kind in kinds:  # each has an anchor within 10 percent
         assert min(max(abs(w / kind[0] - 1), abs(h / kind[1] - 1)) for level in anchors for w, h in level) < 0.1
-    assert propose_anchors(sizes) == anchors  # the same seed
+    assert propose_anchors(sizes) == anchors  # the seed is fixed
     assert propose_anchors(sizes, levels=1, per_level=2)[0][1] > propose_anchors(sizes, levels=1, per_level=2)[0][0]
 
 

@@ -1,4 +1,4 @@
-"""The rooms of mmcnn/datasets: who may import whom, and that image files are read in one place."""
+"""The packages of mmcnn/datasets: which import which, and that a single module reads image files."""
 
 import ast
 from pathlib import Path
@@ -8,12 +8,12 @@ import pytest
 import mmcnn
 
 PACKAGE = Path(mmcnn.__file__).parent
-#: Room -> the rooms that it may import from; all may import from anchors.py.
+#: Package -> the packages that it may import; all may import anchors.py.
 BELOW = {'folders': set(), 'check': {'folders'}, 'public': {'folders'}, 'transforms': set(), 'mosaic': {'transforms'}}
 
 
 def nodes_of(path):
-    """All nodes of a module but those that only a type checker sees."""
+    """Return all nodes of a module except imports for type checkers."""
     tree = ast.parse(path.read_text(encoding='utf-8'))
     tree.body = [
         node for node in tree.body if not (isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.dump(node.test))

@@ -1,7 +1,7 @@
-"""A program: trainings that are forked from a process which has imported everything once, and are killed.
+"""A program that forks trainings, after importing everything once, and kills them.
 
-``campaign DATA FOLDER WORKERS KILLS SEED``, ``ranks DATA FOLDER``, ``inside DATA FOLDER CASE`` with a key of
-``CASES``: the last line that is printed is JSON.
+Commands: ``campaign DATA FOLDER WORKERS KILLS SEED``, ``ranks DATA FOLDER``, ``inside DATA FOLDER CASE``, with a key
+of ``CASES``. The last printed line is JSON.
 """
 
 import hashlib
@@ -24,26 +24,26 @@ from torch.distributed import TCPStore
 from mmcnn.plots.curves import read_scalars
 from mmcnn.registry import HOOKS
 
-#: Have to live as long as their ranks.
+#: They must live as long as their ranks.
 STORES = []
 PARTS = ('state_dict', 'ema_state_dict', 'optimizer')
 EPOCHS = 3
 OPTIONS = {
     'model.widen_factor': 0.0625,
     'model.deepen_factor': 0.33,
-    'optim_wrapper.accumulative_counts': 2,  # 5 batches an epoch: a step is made of batches of two epochs
+    'optim_wrapper.accumulative_counts': 2,  # 5 batches per epoch: some steps contain batches of two epochs
     'default_hooks.checkpoint.max_keep_ckpts': 1,
     'default_hooks.logger.interval': 1,
     'env_cfg.resource_limit': 1024,
 }
-#: Config and options of its own.
+#: Config and additional options of each case.
 CASES = {
     'yolov4': ('yolov4_cspdarknet53', {}),
     'yolov4_drawn_by_the_device': (
         'yolov4_cspdarknet53',
         {'train_dataloader.dataset.device_augmentation': True, 'train_dataloader.dataset.pipeline.0.mixup_prob': 0.5},
     ),
-    # Fewer samples than there are candidates, so that they are drawn; steps that move the weights.
+    # Fewer samples than candidates, so that they are drawn at random, and steps that change the weights.
     'faster_rcnn': (
         'faster_rcnn_resnet50_fpn',
         {
@@ -61,7 +61,7 @@ CASES = {
 
 @HOOKS.register_module()
 class SignalItself(Hook):
-    """Sends its own process a signal after so many iterations."""
+    """Send a signal to the own process after some iterations."""
 
     def __init__(self, iterations, signum):
         self.iterations, self.signum = iterations, signum
@@ -72,7 +72,7 @@ class SignalItself(Hook):
 
 
 def digest(value):
-    """SHA-256 of every tensor and number inside, in the order of the names."""
+    """Return the SHA-256 of all tensors and numbers inside, in the order of their names."""
     sha = hashlib.sha256()
 
     def add(node):
@@ -94,13 +94,13 @@ def digest(value):
 
 
 def digests(folder):
-    """What a finished run has left: digests, and the numbers of its best checkpoint and of its validations."""
+    """Return digests of a finished run, and the numbers of its best checkpoint and validations."""
     last = torch.load(folder / f'epoch_{EPOCHS}.pth', weights_only=True)
     parts = {part: last[part] for part in PARTS if part in last}
     assert all(parts.values())
     info = last['message_hub']['runtime_info']
     scores = last['message_hub']['log_scalars']['val/coco/bbox_mAP'].data[0]
-    losses, validations = read_scalars(folder)  # of the curves
+    losses, validations = read_scalars(folder)  # as plotted
     return {part: digest(content) for part, content in parts.items()} | dict(
         best=info['best_score'],
         best_file=Path(info['best_ckpt']).name,
@@ -112,7 +112,7 @@ def digests(folder):
 
 
 def config(data, work_dir, workers, launcher, case):
-    """As ``mmcnn train`` prepares it, from the last checkpoint if there is one."""
+    """Return the config as ``mmcnn train`` prepares it, resuming from the last checkpoint, if any."""
     from mmcnn.runs.options import TrainOptions
     from mmcnn.runs.prepare import prepare
 
@@ -126,9 +126,9 @@ def config(data, work_dir, workers, launcher, case):
 
 
 def fork(data, work_dir, workers, rank=None, port=None, case='yolov4', end=None):
-    """Starts the training in a process of its own: a new one, or where the last was killed.
+    """Start the training in a forked process, or resume the killed one.
 
-    ``end``: iterations and a signal that the process then sends itself.
+    ``end``: the number of iterations after which the process sends itself a signal, and the signal.
     """
     pid = os.fork()
     if pid:
@@ -164,9 +164,9 @@ def fork(data, work_dir, workers, rank=None, port=None, case='yolov4', end=None)
 
 
 def kill_in_time(pid, moment, work_dir):
-    """Kills a run so many seconds after its start, or after its training's, or as soon as it writes a file.
+    """Kill a run some seconds after the start of its process or training, or as soon as it writes a file.
 
-    Whether it was still alive then.
+    Return whether it was still alive then.
     """
     kind, when = moment
     output = Path(f'{work_dir}.txt')
@@ -189,9 +189,9 @@ def kill_in_time(pid, moment, work_dir):
 
 
 def campaign(data, folder, workers, kills, seed):
-    """Prints the digests of a run that is left alone, and those of runs that are killed ``kills`` times in all."""
+    """Print the digests of an uninterrupted run, and those of runs that are killed ``kills`` times in total."""
     rng = random.Random(seed)
-    whole = fork(data, folder / 'whole', workers=0)  # whose samples are the same for any number
+    whole = fork(data, folder / 'whole', workers=0)  # samples do not depend on the number
     length = -time.monotonic()
     _, status = os.waitpid(whole, 0)
     length += time.monotonic()
@@ -212,7 +212,7 @@ def campaign(data, folder, workers, kills, seed):
 
 
 def make_portraits(data):
-    """Makes every third training picture higher than it is wide, for batches of one aspect ratio."""
+    """Make every third training image taller than wide, for batches of one aspect ratio."""
     coco = json.loads((data / 'train.json').read_text())
     for image in coco['images'][::3]:
         path = str(data / 'images' / image['file_name'])
@@ -223,11 +223,11 @@ def make_portraits(data):
 
 
 def inside(data, folder, case):
-    """Prints the digests of a run that is left alone, and those of runs that end inside the second epoch and go on."""
+    """Print the digests of an uninterrupted run, and those of runs that are interrupted in epoch 2 and resumed."""
     make_portraits(data)
 
     def train(name, end=None):
-        workers = 0 if name == 'whole' else 2  # the samples are the same for any number
+        workers = 0 if name == 'whole' else 2  # samples do not depend on the number
         _, status = os.waitpid(fork(data, folder / name, workers, case=case, end=end), 0)
         code = os.waitstatus_to_exitcode(status)
         expected = {None: 0, signal.SIGTERM: 143, signal.SIGKILL: -9}[end and end[1]]
@@ -243,28 +243,28 @@ def inside(data, folder, case):
 
 
 def both(data, work_dir):
-    """Two ranks, which find each other by a store of this process."""
-    # As torchrun does it. A port that is only known to be free may be taken before rank 0 listens there.
+    """Start two ranks that find each other through a store of this process."""
+    # Like torchrun. A port that was free might be taken before rank 0 listens on it.
     STORES.append(TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False))
     return [fork(data, work_dir, 0, rank, STORES[-1].port) for rank in range(2)]
 
 
 def wait(pids):
-    """Exit codes, and the seconds until the last process has ended."""
+    """Return the exit codes, and the seconds until the last process has ended."""
     start = time.monotonic()
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     return codes, time.monotonic() - start
 
 
 def await_line(work_dir, line):
-    """Waits until rank 0 has logged it."""
+    """Wait until rank 0 has logged a line."""
     output = Path(f'{work_dir}.0.txt')
     while not output.is_file() or not re.search(line, output.read_text()):
         time.sleep(0.002)
 
 
 def ranks(data, folder):
-    """Runs of two ranks: left alone; one of them terminated, then resumed; each of them killed, then resumed."""
+    """Run two ranks: uninterrupted; one of them terminated, then resumed; each of them killed, then resumed."""
     found = dict(whole=wait(both(data, folder / 'whole')))
     pids = both(data, folder / 'stopped')
     await_line(folder / 'stopped', r'Epoch\(train\) \[2\]\[1/3\]')

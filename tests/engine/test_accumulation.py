@@ -1,7 +1,7 @@
-"""Accumulation through MMEngine's own OptimWrapper, set up from the config: micro-batches step as the whole batch does.
+"""Gradient accumulation with MMEngine's OptimWrapper, set up from the config: micro-batches step like the whole batch.
 
-BatchNorm's statistics depend on the batch, so they are fixed. Box and class terms of YOLOMeanLoss are means over
-positives, so each micro-batch has the same number of them on each level.
+BatchNorm depends on the batch, so its statistics are fixed. Box and class terms of YOLOMeanLoss are means over
+positives, so each micro-batch has the same number of positives on each level.
 """
 
 import copy
@@ -26,7 +26,7 @@ CLASSES = {'model.bbox_head.num_classes': 3}
 
 
 def config(name, batch_size, **options):
-    """As tools/train.py sets it up for steps of IMAGES images, ``batch_size`` at once."""
+    """Return a config as tools/train.py sets it up for steps of IMAGES images in batches of ``batch_size``."""
     cfg = load_config(name, {'nominal_batch_size': IMAGES, **NARROW, **CLASSES, **options})
     set_batches(cfg, RunOptions(batch_size=batch_size, workers=0, launcher='none'), None)
     assert cfg.optim_wrapper.accumulative_counts == IMAGES // batch_size
@@ -46,7 +46,7 @@ def samples(dtype):
 
 
 def step(cfg, model, images):
-    """The one step of the optimizer that the images make; gives its gradients, clipped where the config clips."""
+    """Make one optimizer step with all images; return its gradients, after clipping if the config clips."""
     with DefaultScope.overwrite_default_scope('mmdet'):
         wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     gradients = []
@@ -66,13 +66,13 @@ def step(cfg, model, images):
 
 
 def built(cfg, images):
-    """The initialised model, its BatchNorm with the statistics of the images."""
+    """Return an initialised model in eval mode whose BatchNorm has the statistics of the images."""
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)
     model.init_weights()
     for norm in model.modules():
         if isinstance(norm, torch.nn.BatchNorm2d):
-            norm.momentum = None  # from one batch alone
+            norm.momentum = None  # use the statistics of a single batch
     model.to(images.dtype).train()
     with torch.no_grad():
         model(images)
@@ -82,7 +82,7 @@ def built(cfg, images):
 @pytest.mark.parametrize('batch_size', [4, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('name', ['yolov4_cspdarknet53', 'yolov4_cspdarknet53_darknet', 'yolov5_s'])
 def test_micro_batches_step_as_the_batch(name, batch_size):
-    # Clipping would hide gradients that are too large; it acts on what is compared here.
+    # Clipping would hide gradients that are too large.
     options = {**NARROW_NECK, 'optim_wrapper.clip_grad': None}
     cfg, cut = config(name, IMAGES, **options), config(name, batch_size, **options)
     assert cfg.optim_wrapper.optimizer == cut.optim_wrapper.optimizer
@@ -104,23 +104,23 @@ def test_micro_batches_step_as_the_batch(name, batch_size):
 
 @pytest.mark.parametrize('max_norm', [35.0, 1e9])
 def test_summed_losses_step_as_the_batch(max_norm):
-    """YOLOv3's losses are sums over the images of a GPU: rate, decay and clipping make up for their number."""
+    """YOLOv3's losses are sums over the images of a GPU: rate, decay and clipping compensate for their number."""
     options = {
         'model.backbone.init_cfg': None,
         'model.neck.out_channels': [64, 32, 16],
         'model.bbox_head.out_channels': [128, 64, 32],
         'optim_wrapper.clip_grad.max_norm': max_norm,
-        'optim_wrapper.optimizer.weight_decay': 10.0,  # so that it is seen in the step
+        'optim_wrapper.optimizer.weight_decay': 10.0,  # so that it has a visible effect
     }
     cfg, cut = config('yolov3_darknet53', IMAGES, **options), config('yolov3_darknet53', 2, **options)
     assert cut.optim_wrapper.optimizer.lr == pytest.approx(4 * cfg.optim_wrapper.optimizer.lr)
-    images = torch.rand(IMAGES, 3, 64, 64)  # MMDetection's head takes float32 only
+    images = torch.rand(IMAGES, 3, 64, 64)  # MMDetection's head only supports float32
     model = built(cfg, images)
     other, before = copy.deepcopy(model), copy.deepcopy(model.state_dict())
     whole, parts = step(cfg, model, images), step(cut, other, images)
     norm = torch.stack([gradient.norm() for gradient in whole.values()]).norm().item()
-    assert (norm == pytest.approx(35, rel=1e-3)) if max_norm == 35 else 35 < norm < 1e6  # clipped, not clipped
-    # Of each tensor as a whole: single small entries are rounding.
+    assert (norm == pytest.approx(35, rel=1e-3)) if max_norm == 35 else 35 < norm < 1e6  # clipped or not
+    # Tensors are compared as a whole, because small entries only contain rounding errors.
     for key, gradient in whole.items():
         assert (4 * parts[key] - gradient).norm() < 1e-2 * gradient.norm(), key
     for key, value in model.named_parameters():

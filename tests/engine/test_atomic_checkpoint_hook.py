@@ -14,8 +14,8 @@ from mmcnn.runs.checkpoints import last_checkpoint
 
 @pytest.fixture
 def journal(monkeypatch):
-    """Names of files in the order in which they came (+) and went (-)."""
-    import matplotlib.font_manager  # noqa: F401  it changes files of its own when it is first imported
+    """Names of files in the order in which they were written (+) and deleted (-)."""
+    import matplotlib.font_manager  # noqa: F401  it writes files when it is first imported
 
     steps = []
     real_write, real_unlink = atomic_checkpoint_hook.write_whole, Path.unlink
@@ -34,13 +34,13 @@ def journal(monkeypatch):
 
 
 def files(folder):
-    """Files, without the two links."""
+    """Return the files except for the two links."""
     found = [path for pattern in ('*.pth', '*.part') for path in folder.glob(pattern)]
     return sorted(path.name for path in found if not path.is_symlink())
 
 
 def links(folder):
-    """What best.pth and last.pth point to; None where there is none. They never dangle."""
+    """Return the targets of best.pth and last.pth, None for missing ones; they must not dangle."""
     paths = [folder / name for name in ('best.pth', 'last.pth')]
     assert all(path.is_file() for path in paths if path.is_symlink())
     return tuple(os.readlink(path) if path.is_symlink() else None for path in paths)
@@ -64,7 +64,7 @@ def test_what_is_replaced_goes_last(make_runner, tmp_path, journal, scores):
 def test_a_resumed_run_clears_what_a_kill_has_left(make_runner, tmp_path, scores):
     scores(0.1, 0.2, 0.3)
     make_runner(tmp_path).train()
-    # As a kill leaves them between writing and deleting, and inside a write.
+    # A kill between writing and deleting, or inside a write, leaves such files.
     for name in ('epoch_1.pth', 'best_x_score_epoch_2.pth', 'epoch_4.pth.part', 'last_checkpoint.part', 'mine.part'):
         shutil.copy(tmp_path / 'epoch_3.pth', tmp_path / name)
     content = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
@@ -76,7 +76,7 @@ def test_a_resumed_run_clears_what_a_kill_has_left(make_runner, tmp_path, scores
 
 
 def test_only_own_files_of_the_own_folder_are_deleted(make_runner, tmp_path, scores):
-    """A checkpoint that names files elsewhere, or files of other names, gets none of them deleted."""
+    """A checkpoint may name files elsewhere or with other names; none of them is deleted."""
     scores(0.1, 0.9, 0.95)
     own, other = tmp_path / 'own', tmp_path / 'other'
     make_runner(own, epochs=1).train()
@@ -133,7 +133,7 @@ def test_a_new_run_forgets_the_checkpoint_of_an_earlier_one(make_runner, tmp_pat
 
 
 def test_waiting_gradients_are_stored_only_where_they_wait(make_runner, tmp_path):
-    make_runner(tmp_path, epochs=2).train()  # 5 batches an epoch, 2 a step
+    make_runner(tmp_path, epochs=2).train()  # 5 batches per epoch, 2 per step
     stored = [torch.load(tmp_path / f'epoch_{epoch}.pth', weights_only=True) for epoch in (1, 2)]
     assert set(stored[0]['gradients']) == {'conv.weight', 'conv.bias', 'norm.weight', 'norm.bias'}
     assert all(value.abs().sum() > 0 for name, value in stored[0]['gradients'].items() if name != 'conv.bias')
@@ -143,7 +143,7 @@ def test_waiting_gradients_are_stored_only_where_they_wait(make_runner, tmp_path
 
 
 def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_good(make_runner, tmp_path, monkeypatch):
-    """The disk fills up in the middle of the second epoch's checkpoint."""
+    """The disk becomes full while the checkpoint of epoch 2 is written."""
     real, count = os.fsync, [0]
 
     def full(descriptor):
@@ -178,7 +178,7 @@ def test_a_vanished_folder_is_one_sentence(make_runner, tmp_path):
 
     with pytest.raises(CheckpointError, match='No such file or directory; there is no checkpoint to resume from'):
         make_runner(folder, hooks=[AfterEpoch()], val_interval=3).train()
-    # Nothing is logged between its vanishing and the checkpoint.
+    # Nothing is logged between the deletion of the folder and the checkpoint.
     with pytest.raises(CheckpointError, match=f'cannot write a checkpoint to {folder}: No such file or directory'):
         make_runner(folder, hooks=[AfterIteration()], logs=False).train()
 
@@ -214,7 +214,7 @@ def test_a_validation_that_measured_nothing_is_no_best_one(make_runner, tmp_path
     runner.train()
     assert links(tmp_path / 'coco') == ('best_coco_score_epoch_3.pth', 'epoch_4.pth')
     assert files(tmp_path / 'coco') == ['best_coco_score_epoch_3.pth', 'epoch_4.pth']
-    scores(*values[:2])  # of other metrics, -1 may be a number like any other
+    scores(*values[:2])  # for other metrics, -1 is a valid number
     make_runner(tmp_path / 'x', epochs=2).train()
     assert links(tmp_path / 'x') == ('best_x_score_epoch_1.pth', 'epoch_2.pth')
     scores(float('nan'))
@@ -306,7 +306,7 @@ def test_without_symbolic_links_there_are_hard_links_or_copies(make_runner, tmp_
 
 @pytest.mark.parametrize('hard', [True, False])
 def test_without_symbolic_links_files_of_these_names_are_left_alone(make_runner, tmp_path, monkeypatch, scores, hard):
-    """A hard link or a copy does not tell whose it is, also when the run is resumed; last.pth goes on being ours."""
+    """A hard link or a copy does not show who made it, even after a resume; last.pth is still updated."""
     scores(0.1, 0.2)
     monkeypatch.setattr(Path, 'symlink_to', refuse)
     if not hard:
@@ -319,7 +319,7 @@ def test_without_symbolic_links_files_of_these_names_are_left_alone(make_runner,
         newest = tmp_path / f'epoch_{epochs}.pth'
         assert (tmp_path / 'last.pth').read_bytes() == newest.read_bytes()
         assert not list(tmp_path.glob('*.part'))
-        # As a kill leaves it, after the checkpoint was written once more and before its link.
+        # A kill after the checkpoint was written again, but before its link, leaves this.
         (tmp_path / 'last.pth').unlink()
         (tmp_path / 'last.pth').write_bytes(b'the state before')
     (hook,) = [hook for hook in runner.hooks if hasattr(hook, 'best_and_last')]
@@ -361,7 +361,7 @@ def test_a_kill_at_any_moment_leaves_links_that_lead_somewhere(make_runner, tmp_
             left[0] = 0
             best, last = links(folder)
             record = folder / 'last_checkpoint'
-            # The link is made just after the record, and the file that it led to is deleted later.
+            # The link is made right after the record, and its old target is deleted later.
             assert last is not None or not record.exists() or record.read_text().endswith('epoch_1.pth')
             assert best is None or best.startswith('best_')
             runners.append(make_runner(folder, 2, logs=False, checkpoint=keep, resume=True))

@@ -43,7 +43,7 @@ def test_the_order_is_write_sync_rename_sync(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):
-    """The kernel itself refuses, in a process that may not write more than 1 MB."""
+    """The kernel refuses the write in a process with a limit of 1 MB."""
     path = tmp_path / 'x.pth'
     path.write_bytes(b'old')
     pid = os.fork()
@@ -92,7 +92,7 @@ def test_the_last_checkpoint_is_the_named_one(tmp_path):
     assert last_checkpoint(tmp_path) is None
     for epoch in (1, 2):
         save(tmp_path / f'epoch_{epoch}.pth', epoch)
-    assert last_checkpoint(tmp_path) is None  # an earlier run's
+    assert last_checkpoint(tmp_path) is None  # they belong to an earlier run
     (tmp_path / 'last_checkpoint').write_text('/moved/since/epoch_1.pth')
     path, content, passed_over = last_checkpoint(tmp_path)
     assert (path, content.meta['epoch'], passed_over) == (tmp_path / 'epoch_1.pth', 1, [])

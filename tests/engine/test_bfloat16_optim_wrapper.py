@@ -1,4 +1,4 @@
-"""Training in bfloat16 on a CPU: what is computed in which type, what is saved, and a run that is killed."""
+"""Training in bfloat16 on a CPU: the types of computations and checkpoints, and resuming a killed run."""
 
 import pytest
 import torch
@@ -74,7 +74,7 @@ def test_its_state_goes_on_in_float32_and_the_other_way_round(classes):
 
 @pytest.mark.parametrize('form', [torch.contiguous_format, torch.channels_last])
 def test_statistics_of_batch_norm_are_summed_in_float32(form):
-    """A mean of 4,096 numbers about 100 in bfloat16, whose sum would stop growing at 256 of them."""
+    """The mean is of 4,096 numbers near 100; a sum in bfloat16 would stop growing after 256 of them."""
     norm = nn.BatchNorm2d(8, momentum=1.0)
     x = (100 + torch.randn(4, 8, 32, 32, generator=torch.Generator().manual_seed(0))).to(memory_format=form).bfloat16()
     with torch.autocast('cpu', torch.bfloat16):

@@ -1,4 +1,4 @@
-"""Statistics of young runs, against those worked out from the batches that were trained on."""
+"""Statistics of young runs, compared with those computed from the training batches."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ BATCH, EPOCH = 8, 5
 
 
 class Net(BaseModel):
-    """One BatchNorm that is trained, one that is frozen, one that averages over everything, one without statistics."""
+    """A BatchNorm that is trained, a frozen one, one with a cumulative average and one without statistics."""
 
     def __init__(self, momentum=0.03):
         super().__init__()
@@ -41,7 +41,7 @@ class Net(BaseModel):
 
 
 class Batches(Hook):
-    """The batches of the last epoch."""
+    """Record the batches of the last epoch."""
 
     def before_train_epoch(self, runner):
         self.seen = []
@@ -93,7 +93,7 @@ def test_nothing_else_changes(tmp_path, ema):
         key for key, value in measured['state_dict'].items() if not torch.equal(value, without['state_dict'][key])
     }
     assert differ == {'norm.running_mean', 'norm.running_var'}
-    if ema:  # the weights that are trained keep running statistics, but for what the average hands over to nobody
+    if ema:  # the raw weights keep running statistics
         for key, value in measured['ema_state_dict'].items():
             assert torch.equal(value, without['ema_state_dict'][key]), key
 
@@ -137,7 +137,7 @@ def test_statistics_that_are_not_finite_are_not_taken(tmp_path):
 
 @pytest.fixture
 def other_rank(monkeypatch):
-    """There is a second rank, whose statistics are all 7; the gathered rows of both are kept."""
+    """Simulate a second rank whose statistics are all 7; gathered rows are recorded."""
     gathered = []
 
     def mean(data, op):
@@ -168,7 +168,7 @@ def test_ranks_validate_and_save_the_mean_of_their_statistics(tmp_path, other_ra
 
 
 class Stops(Hook):
-    """Calls what a stop calls after three iterations, and keeps what a checkpoint would hold."""
+    """Act as a stop would after three iterations, and record what a checkpoint would contain."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if batch_idx == 2:
@@ -178,7 +178,7 @@ class Stops(Hook):
             with torch.no_grad():
                 for name, buffer in runner.model.named_buffers():
                     if name in STATISTICS:
-                        buffer.fill_(3.0)  # of another rank
+                        buffer.fill_(3.0)  # from another rank
             runner.call_hook('before_train')
             self.given = [buffer.clone() for name, buffer in runner.model.named_buffers() if name in STATISTICS]
             self.left = runner.message_hub.get_info('bn_statistics_of_ranks')
@@ -188,20 +188,20 @@ class Stops(Hook):
 def test_each_rank_gets_its_own_statistics_back_in_the_middle_of_an_epoch(tmp_path, other_rank, ema):
     stops = Stops()
     train(tmp_path, Net(), BNStatisticsHook(windows=0), stops, ema=ema, epochs=1)
-    assert len(stops.kept) == 2 and len(stops.kept[0]) == 1 + ema  # the raw weights', and the averaged ones'
+    assert len(stops.kept) == 2 and len(stops.kept[0]) == 1 + ema  # those of the raw and of the averaged weights
     torch.testing.assert_close(stops.given, stops.own, rtol=0, atol=0)
-    assert stops.left is None  # no later checkpoint has them
+    assert stops.left is None  # later checkpoints do not contain them
 
 
 def stopped_inside(name, model):
-    """A runner that stops after three of five batches, as far as the hook knows it."""
+    """Return a runner that has stopped after three of five batches, with everything that the hook needs."""
     hub = MessageHub.get_instance(name)
     hub.update_info('position_in_epoch', (3, 5, []))
     return SimpleNamespace(model=model, hooks=[], message_hub=hub, train_loop=None)
 
 
 def test_statistics_go_into_a_model_that_has_only_been_built(tmp_path, other_rank):
-    """Where no layer is frozen yet: Backbone's ``norm_eval``, and MMDetection's, take effect in ``train()``."""
+    """No layer is frozen yet: ``norm_eval`` of Backbone and of MMDetection take effect in ``train()``."""
     runner = stopped_inside(tmp_path.name, Net().train())
     with torch.no_grad():
         runner.model.norm.running_mean.fill_(5.0)
@@ -214,7 +214,7 @@ def test_statistics_go_into_a_model_that_has_only_been_built(tmp_path, other_ran
 
 
 def test_a_model_whose_batchnorm_is_frozen_stops_inside_an_epoch(tmp_path, other_rank):
-    """As Faster R-CNN does, all of whose BatchNorm is in a backbone with ``norm_eval``."""
+    """For example Faster R-CNN, whose only BatchNorm is in a backbone with ``norm_eval``."""
     runner = stopped_inside(tmp_path.name, nn.BatchNorm2d(2).eval())
     BNStatisticsHook().before_stop(runner)
     assert runner.message_hub.get_info('bn_statistics_of_ranks') is None

@@ -1,4 +1,4 @@
-"""The garbage collector is off inside, and afterwards as it was."""
+"""The garbage collector is off inside the context and restored after it."""
 
 import gc
 

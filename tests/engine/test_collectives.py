@@ -1,4 +1,4 @@
-"""What two ranks exchange in a step, beside the gradients: every message waits for the slowest of all ranks."""
+"""Communication of two ranks in a step besides the gradients: each message waits for the slowest rank."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from torch import distributed, multiprocessing
 
 from mmcnn.engine import BNStatisticsHook, step_guard
 
-#: All by which Python code exchanges; the gradients are exchanged by DDP, in C++.
+#: All functions for communication in Python; DDP exchanges gradients in C++.
 FUNCTIONS = (
     'all_reduce', 'all_gather', 'all_gather_into_tensor', 'all_gather_object', 'barrier', 'broadcast',
     'broadcast_object_list', 'gather', 'gather_object', 'reduce', 'reduce_scatter', 'scatter', 'all_to_all', 'send',
@@ -20,7 +20,7 @@ FUNCTIONS = (
 
 
 class Messages(Hook):
-    """How often each function was called in each iteration."""
+    """Count the calls of each function in each iteration."""
 
     priority = 'LOWEST'
 
@@ -37,13 +37,13 @@ class Messages(Hook):
         return call
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if batch_idx:  # else it is what came before the epoch
+        if batch_idx:  # otherwise these are the messages before the epoch
             self.of_iterations.append(dict(self.now))
         self.now.clear()
 
 
 class StopsOne(Hook):
-    """Sends the second rank SIGTERM in its first iteration, before or after the iteration's message."""
+    """Send SIGTERM to the second rank in its first iteration, before or after the iteration's message."""
 
     def __init__(self, before):
         self.before = before
@@ -72,7 +72,7 @@ def _rank(rank, make_runner, folder, on_a_device, hook, options):
     except SystemExit as error:
         ended = error.code, runner.iter
     torch.save((messages.of_iterations, ended), folder / f'{rank}.pt')
-    os._exit(0)  # gloo's threads and the interpreter may wait for each other at the end
+    os._exit(0)  # gloo's threads and the interpreter may deadlock at exit
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def two_ranks(make_runner, tmp_path):
 )
 def test_one_message_an_iteration(two_ranks, on_a_device, on_nan):
     for iterations, ended in two_ranks(on_a_device, epochs=2, accumulate=1, loop=dict(on_nan=on_nan)):
-        assert iterations == [{'all_reduce': 1}] * 4 and ended is None  # 3 batches an epoch, less the last
+        assert iterations == [{'all_reduce': 1}] * 4 and ended is None  # 3 batches per epoch, except for the last
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from mmcnn.engine import data_workers
 from mmcnn.engine.data_workers import forget_deaths, guard_workers, worker_death
 from mmcnn.errors import TrainingError
 
-BROKEN = EOFError()  # what is left of a connection
+BROKEN = EOFError()  # as from a broken connection
 
 
 def started(worker_id):
@@ -43,12 +43,12 @@ def test_workers_are_deaf_for_signals_of_others_and_end_with_their_loader():
             os._exit(0)
         os.waitpid(sender, 0)
     found += list(iterator)
-    # The worker's own start-up function ran, too.
+    # The user's worker_init_fn ran, too.
     assert sorted(found) == sorted([f'{index} {index % 2}'] for index in range(20))
     iterator = iter(loader)
     next(iterator)
     worker = iterator._workers[0]
-    worker.terminate()  # by its parent
+    worker.terminate()  # as the parent does
     worker.join(5)
     assert worker.exitcode == 0
     iterator._shutdown_workers()
@@ -69,7 +69,7 @@ def test_a_dead_worker_is_one_sentence(signum, how):
         f'a data-loading process, pid {pid}, has died ({how}); most often the machine has run out of memory, or '
         '/dev/shm is full: use fewer workers or a smaller batch size'
     )
-    assert worker_death(error.value) is None  # of an error that comes later
+    assert worker_death(error.value) is None  # it is not reported for later errors
 
 
 def test_several_dead_workers_are_one_sentence():
@@ -79,14 +79,14 @@ def test_several_dead_workers_are_one_sentence():
     next(iterator)
     first, second = iterator._workers
     for worker, signum in ((first, signal.SIGKILL), (second, signal.SIGBUS)):
-        with contextlib.suppress(RuntimeError):  # PyTorch is told
+        with contextlib.suppress(RuntimeError):  # PyTorch's signal handler raises it
             os.kill(worker.pid, signum)
             worker.join(10)
     assert f'pid {first.pid}, {second.pid}, has died (Bus error, Killed);' in worker_death(BROKEN)
 
 
 class Leaving(list):
-    """Ends its process after the first items, without an error."""
+    """Exit the process after the first items, without an error."""
 
     def __init__(self, leave):
         super().__init__(range(8))
@@ -124,7 +124,7 @@ def test_workers_that_exit_without_an_error_have_died_too(leave, persistent, met
 
 
 class Stream(IterableDataset):
-    """Each worker's part has another length."""
+    """Workers have parts of different lengths."""
 
     def __iter__(self):
         return iter(range(1 + 20 * torch.utils.data.get_worker_info().id))
@@ -144,11 +144,11 @@ def test_workers_that_have_ended_well_are_not_dead(dataset, persistent):
     workers = iterator._workers
     for _ in range(5):
         next(iterator)
-    if type(dataset) is Stream and not persistent:  # a part is over, the iterator is not
+    if type(dataset) is Stream and not persistent:  # its part has ended, but not the iterator
         workers[0].join(10)
         assert workers[0].exitcode == 0
     assert worker_death(BROKEN) is None
-    iterator._shutdown_workers()  # as if it had been left
+    iterator._shutdown_workers()  # as if the loop had been left early
     for worker in workers:
         worker.join(10)
         assert worker.exitcode == 0
@@ -156,7 +156,7 @@ def test_workers_that_have_ended_well_are_not_dead(dataset, persistent):
 
 
 class Killed:
-    """A process that was killed; PyTorch's handler speaks up when it is looked at for the n-th time."""
+    """A killed process; PyTorch's handler raises when its exit code is read for the n-th time."""
 
     pid, sentinel = 7, None
 
@@ -195,7 +195,7 @@ def test_errors_that_come_of_something_else(error):
     assert worker_death(error) is None
     assert worker_death(ConnectionResetError()) is not None
     start = time.monotonic()
-    assert worker_death(error) is None and time.monotonic() - start < 0.1  # nor is anything waited for
+    assert worker_death(error) is None and time.monotonic() - start < 0.1  # without waiting
 
 
 def test_the_dead_of_an_earlier_run_are_forgotten_and_the_living_are_not():
@@ -205,7 +205,7 @@ def test_the_dead_of_an_earlier_run_are_forgotten_and_the_living_are_not():
     next(iterator)
     first, second = iterator._workers
     for worker in (first, second):
-        with contextlib.suppress(RuntimeError):  # PyTorch is told
+        with contextlib.suppress(RuntimeError):  # PyTorch's signal handler raises it
             os.kill(worker.pid, signal.SIGKILL)
             worker.join(10)
         if worker is first:
@@ -213,7 +213,7 @@ def test_the_dead_of_an_earlier_run_are_forgotten_and_the_living_are_not():
     assert f'pid {second.pid}, has died' in worker_death(BROKEN)
 
 
-@pytest.mark.parametrize('room', [0, 3, 8, 11])  # for parts of the first queue, of an event, of a worker's queue
+@pytest.mark.parametrize('room', [0, 3, 8, 11])  # for parts of the first queue, of an event, and of a worker's queue
 def test_workers_that_cannot_be_started_are_one_sentence(full_shm, monkeypatch, room):
     unraisable = []
     monkeypatch.setattr(sys, 'unraisablehook', unraisable.append)
@@ -230,7 +230,7 @@ def test_workers_that_cannot_be_started_are_one_sentence(full_shm, monkeypatch, 
         'in Docker, --shm-size or --ipc=host'
     )
     assert not unraisable
-    for process in multiprocessing.active_children():  # as at the end of a program
+    for process in multiprocessing.active_children():  # as at interpreter exit
         process.kill()
         process.join()
 
@@ -290,12 +290,12 @@ def death_after_a_kill(pid):
     try:
         os.kill(pid, signal.SIGKILL)
         return worker_death(BROKEN)
-    except RuntimeError:  # PyTorch was told first, before there was anything to ask
+    except RuntimeError:  # PyTorch's handler came first
         return worker_death(BROKEN)
 
 
 def test_a_worker_that_died_while_it_handed_a_batch_over_is_found():
-    """The main process gets a broken connection then, which says nothing of a worker."""
+    """Then the main process gets a broken connection, which does not mention the worker."""
     loader = DataLoader(Slow(range(50)), batch_size=1, num_workers=2, worker_init_fn=started, persistent_workers=True)
     guard_workers(loader)
     assert worker_death(BROKEN) is None

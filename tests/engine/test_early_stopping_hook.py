@@ -1,4 +1,4 @@
-"""Training ends when validations get no better, and a resumed one ends at the same epoch."""
+"""Training ends when validations stop improving, and a resumed run ends at the same epoch."""
 
 import math
 
@@ -19,9 +19,9 @@ def early(runner):
     ('values', 'epochs', 'story'),
     [
         ((0.1, 0.3, 0.2, 0.25, 0.9), 4, 'x/score has not improved for 2 validations; the best was 0.3 after epoch 2'),
-        ((0.3, 0.3, 0.3, 0.9), 3, 'the best was 0.3 after epoch 1'),  # an equal number is not better
+        ((0.3, 0.3, 0.3, 0.9), 3, 'the best was 0.3 after epoch 1'),  # an equal number is not an improvement
         ((0.0, 0.1, 0.0, 0.2, 0.1), 5, None),
-        ((math.nan, math.nan, 0.5, 0.4, 0.9), 5, None),  # nothing to measure is not worse
+        ((math.nan, math.nan, 0.5, 0.4, 0.9), 5, None),  # NaN is not worse
         ((math.nan, 0.5, math.nan, math.nan, 0.9), 4, 'the best was 0.5 after epoch 2'),
     ],
 )
@@ -43,14 +43,14 @@ def test_less_may_be_better(make_runner, scores, tmp_path):
 
 @pytest.mark.parametrize('stop', [1, 2, 3])
 def test_a_resumed_run_ends_where_the_uninterrupted_one_does(make_runner, scores, tmp_path, stop):
-    """Wherever it was interrupted: the checkpoint has the count from before or after its validation."""
+    """Checkpoints may have the count from before or after their validation."""
     values = (0.1, 0.3, 0.2, 0.25, 0.9, 0.9)
     scores(*values)
     whole = make_runner(tmp_path / 'whole', 6, [HOOK], checkpoint=dict(max_keep_ckpts=-1))
     whole.train()
     path = tmp_path / 'whole' / f'epoch_{stop}.pth'
     hub = torch.load(path, weights_only=False)['message_hub']['runtime_info']
-    validated = hub['epoch_validated'] == stop  # of the best it is written once more
+    validated = hub['epoch_validated'] == stop  # the best is written again after it
     assert validated == (stop < 3)
     scores(*values[stop if validated else stop - 1 :])
     runner = make_runner(tmp_path / 'run', 6, [HOOK], resume=path)

@@ -1,4 +1,4 @@
-"""Runs killed by SIGKILL at random moments, inside a save too, end in the bits of the run that was left alone."""
+"""Runs killed by SIGKILL at random moments, even while saving, end with the same bits as an uninterrupted run."""
 
 import json
 import os
@@ -17,7 +17,7 @@ ROOT = PROGRAM.parents[2]
 
 @pytest.fixture
 def run(tmp_path):
-    """What the program prints, and the folder of its runs."""
+    """Run the program in a folder and return what it prints."""
 
     def call(command, *numbers):
         data = make_shapes(tmp_path / 'data', num_train=18, num_val=4, size=64)
@@ -69,7 +69,7 @@ def test_fifty_kills_leave_the_bits(run, workers, capsys):
 )
 def test_other_detectors_that_end_inside_an_epoch_leave_the_bits(run, case):
     result = run('inside', case)
-    # Five batches an epoch: SIGTERM keeps the three of the second, SIGKILL does not.
+    # Five batches per epoch: SIGTERM keeps the three of epoch 2, SIGKILL does not.
     assert result['left'] == dict(stopped='stopped_at_iter_8.pth', killed='epoch_1.pth')
     assert ('ema_state_dict' in result['digests']['whole']) == case.startswith('yolo')
     check_digests(result)
@@ -79,9 +79,9 @@ def test_other_detectors_that_end_inside_an_epoch_leave_the_bits(run, case):
 def test_two_ranks_stop_and_die_together(run):
     result = run('ranks')
     assert result['whole'][0] == result['resumed'][0] == [0, 0]
-    # One had SIGTERM: both stop after the same step.
+    # Only one rank got SIGTERM, but both stop after the same step.
     assert result['stopped'][0] == [143, 143]
-    # Steps of two batches, averaged weights, BatchNorm of each rank: all as in the run that was left alone.
+    # Steps of two batches, averaged weights and BatchNorm of each rank are as in an uninterrupted run.
     check_digests(result)
     for rank in range(2):
         codes, seconds = result[f'killed_{rank}']

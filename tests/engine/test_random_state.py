@@ -23,7 +23,7 @@ def test_draws_follow_from_the_position():
 
 
 def test_neighbours_draw_nothing_alike():
-    """First draws of 2,000 neighbours are spread evenly, and those of one are not those of the next."""
+    """First draws for 2,000 consecutive samples are uniform, and those of neighbours are uncorrelated."""
     values = []
     for index in range(2000):
         seed_from(0, 3, index)

@@ -1,4 +1,4 @@
-"""Three processes over gloo; one of them ends in every way there is."""
+"""Three processes connected by gloo; one of them ends in every possible way."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ DEATH = 'has died: it was killed, most often because memory was full, or its mac
 
 
 def run(tmp_path, work):
-    """Exit codes, and what each rank printed, of processes that do ``work(rank)`` with a watch open."""
+    """Run ``work(rank, watch)`` in each rank; return the exit codes and the last line on stderr of each rank."""
     pids = []
     for rank in range(RANKS):
         pid = os.fork()
@@ -58,7 +58,7 @@ def test_a_killed_rank_ends_the_others_with_the_cause(tmp_path, dying):
     def work(rank, watch):
         if rank == dying:
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(60)  # as in a collective that never ends
+        time.sleep(60)  # simulates a hanging collective
 
     start = time.monotonic()
     codes, said = run(tmp_path, work)
@@ -74,7 +74,7 @@ def test_a_killed_rank_ends_the_others_with_the_cause(tmp_path, dying):
 def test_a_child_that_outlives_its_rank_hides_nothing(tmp_path):
     def work(rank, watch):
         if rank == 1:
-            if not os.fork():  # as a data-loading process
+            if not os.fork():  # simulates a data-loading process
                 time.sleep(8)
                 os._exit(0)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -91,7 +91,7 @@ def test_an_end_by_an_error_is_told_too(tmp_path):
     def work(rank, watch):
         if rank == 1:
             raise ValueError
-        if rank == 2:  # whose own error is on its way
+        if rank == 2:  # it is about to raise its own error
             os._exit(5 if 'rank 1 has ended with an error' in watch.wait_for_cause(10) else 6)
         time.sleep(60)
 
@@ -129,7 +129,7 @@ def test_an_end_in_peace_and_a_slow_rank_are_left_alone(tmp_path, monkeypatch):
 
     def work(rank, watch):
         if rank == 1:
-            os.kill(os.getpid(), signal.SIGSTOP)  # as a machine that swaps; the parent wakes it
+            os.kill(os.getpid(), signal.SIGSTOP)  # simulates a machine that swaps; wake() continues it
         time.sleep([1.5, 0, 0.1][rank])
 
     def wake(rank, watch):

@@ -1,4 +1,4 @@
-"""The processes of a run find each other, or say why not."""
+"""The processes of a run find each other, or report why not."""
 
 import socket
 
@@ -29,7 +29,7 @@ def run(**entries):
 
 
 def test_ranks_that_are_not_alike_are_refused(monkeypatch):
-    """A node that has no checkpoint would begin anew, where the others go on."""
+    """A node without the checkpoint would start from scratch, while the others resume."""
     monkeypatch.setattr(ranks, 'get_world_size', lambda: 2)
     seen = []
     monkeypatch.setattr(ranks, 'all_gather_object', lambda own: seen.append(own) or [seen[0], own])

@@ -1,4 +1,4 @@
-"""What is said of a batch that was refused."""
+"""Messages about refused batches."""
 
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ from mmcnn.errors import TrainingError
 
 @pytest.fixture
 def said(tmp_path):
-    """The lines that end a run at a batch of samples with these images."""
+    """Return the lines of the error that a batch of samples with these images causes."""
 
     def refuse(*samples, wrapper=None):
         model = nn.Linear(1, 1)

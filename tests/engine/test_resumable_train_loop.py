@@ -13,7 +13,7 @@ from mmcnn.runs.checkpoints import last_checkpoint
 
 
 class At(Hook):
-    """Acts at a hook point, in an iteration or epoch."""
+    """Act at a hook point of an iteration or epoch."""
 
     priority = 'LOWEST'
 
@@ -93,7 +93,7 @@ def whole(make_runner, tmp_path):
     ('point', 'number', 'name'),
     [
         ('after_train_iter', 2, None),
-        ('before_train_iter', 6, 'epoch_1.pth'),  # 5 batches an epoch, 2 a step: gradients wait in epoch_1.pth
+        ('before_train_iter', 6, 'epoch_1.pth'),  # 5 batches per epoch, 2 per step: epoch_1.pth has pending gradients
         ('after_train_epoch', 0, 'epoch_1.pth'),
         ('after_train_epoch', 1, 'epoch_2.pth'),  # after the checkpoint, before the validation
         ('after_val_iter', 1, 'epoch_1.pth'),
@@ -119,7 +119,7 @@ def test_a_killed_run_ends_in_the_same_bits(make_runner, whole, tmp_path, point,
     [
         ('before_train_iter', 0, 'stopped_at_iter_1.pth'),
         ('after_train_iter', 6, 'stopped_at_iter_7.pth'),
-        ('after_train_iter', 9, 'epoch_2.pth'),  # the last of an epoch
+        ('after_train_iter', 9, 'epoch_2.pth'),  # the last iteration of an epoch
         ('after_val_iter', 2, 'epoch_2.pth'),
         ('after_val_epoch', 1, 'epoch_1.pth'),
     ],
@@ -136,7 +136,7 @@ def test_sigterm_leaves_a_checkpoint_within_a_step(make_runner, whole, tmp_path,
     assert iterations is None or runner.iter == iterations == number + 1
     _, resumed = resume(make_runner, work_dir)
     assert resumed == name
-    assert_same_end(work_dir, whole)  # stopped_at_iter_*.pth is gone, too
+    assert_same_end(work_dir, whole)  # stopped_at_iter_*.pth is deleted, too
 
 
 def test_sigint_in_a_validation_before_the_first_checkpoint(make_runner, tmp_path):
@@ -147,7 +147,7 @@ def test_sigint_in_a_validation_before_the_first_checkpoint(make_runner, tmp_pat
         make_runner(tmp_path / 'stopped', hooks=[interrupt], **options).train()
     assert end.value.code == 130
     _, resumed = resume(make_runner, tmp_path / 'stopped', **options)
-    assert resumed == 'stopped_at_iter_10.pth'  # the raw weights, though validation runs on the averaged ones
+    assert resumed == 'stopped_at_iter_10.pth'  # it has the raw weights, although validation uses averaged ones
     found, expected = (torch.load(tmp_path / name / 'epoch_3.pth', weights_only=True) for name in ('stopped', 'whole'))
     for part in ('state_dict', 'ema_state_dict', 'optimizer'):
         for key, value in tensors(expected[part]).items():
@@ -202,7 +202,7 @@ def test_another_length_of_the_epoch_begins_it_anew(make_runner, tmp_path, caplo
     assert seen == [0]
 
 
-# ------------------------------------------------------------------------------------------------------------ faults
+# --------------------------------------------------------------------------------------------------------------- errors
 
 
 def test_nan_stops_before_weights_and_names_the_images(make_runner, tmp_path):
@@ -233,7 +233,7 @@ def test_nan_batches_are_skipped_named_and_counted(make_runner, tmp_path, monkey
     assert len(skips) == 3 and all('3.jpg' in line for line in skips)
     content = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
     assert content['message_hub']['runtime_info']['skipped_batches'] == 3
-    for part in ('state_dict', 'ema_state_dict'):  # BatchNorm's statistics, too
+    for part in ('state_dict', 'ema_state_dict'):  # including BatchNorm's statistics
         assert all(value.isfinite().all() for value in tensors(content[part]).values())
     losses = content['message_hub']['log_scalars']['train/loss'].data[0]
     assert len(losses) == 12 and all(loss == loss for loss in losses)
@@ -289,7 +289,7 @@ def test_a_dead_data_worker_is_named(make_runner, tmp_path):
 def test_a_dead_data_worker_is_not_the_cause_of_every_error(make_runner, tmp_path, error):
     def shoot(runner):
         worker = runner.train_dataloader._iterator._workers[0]
-        with contextlib.suppress(RuntimeError):  # PyTorch is told
+        with contextlib.suppress(RuntimeError):  # PyTorch's signal handler raises it
             os.kill(worker.pid, signal.SIGKILL)
             worker.join()
         raise error
@@ -299,7 +299,7 @@ def test_a_dead_data_worker_is_not_the_cause_of_every_error(make_runner, tmp_pat
 
     with pytest.raises(type(error)):
         make_runner(tmp_path / 'first', hooks=[At('before_train_iter', 2, shoot)], workers=2).train()
-    with pytest.raises(RuntimeError, match=r'^of the model$'):  # nor of the next run's
+    with pytest.raises(RuntimeError, match=r'^of the model$'):  # nor of errors of the next run
         make_runner(tmp_path / 'next', hooks=[At('before_train_iter', 2, fail)], workers=2).train()
 
 
@@ -324,7 +324,7 @@ def test_patience():
 
 
 def test_a_pause_is_validated_though_none_is_due(make_runner, tmp_path):
-    """Successive halving looks at the epoch that it pauses after, whatever the interval of validations is."""
+    """Successive halving compares validations of the epoch at which it pauses, whatever the validation interval."""
     whole, paused = tmp_path / 'whole', tmp_path / 'paused'
     make_runner(whole, val_interval=3).train()
     runner = make_runner(paused, val_interval=3, loop=dict(until_epoch=2))

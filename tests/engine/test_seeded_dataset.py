@@ -19,14 +19,14 @@ from mmcnn.errors import DataError
 
 @pytest.fixture(autouse=True)
 def _logger():
-    """One that writes to what the test captures."""
+    """Make a new logger that writes to the captured output."""
     MMLogger._instance_dict.clear()
     yield
     MMLogger._instance_dict.clear()
 
 
 class Noise:
-    """Samples with a draw of each generator; some cannot be read."""
+    """Samples with a draw from each generator; some cannot be read."""
 
     metainfo = {'classes': ('a',)}
 
@@ -49,7 +49,7 @@ class Noise:
 
 
 class Files(Noise):
-    """As MMEngine's: a pipeline makes a sample of a record. Image 3 is no image."""
+    """As in MMEngine, a pipeline converts a record to a sample. Image 3 is broken."""
 
     def __init__(self):
         super().__init__()
@@ -65,7 +65,7 @@ class Files(Noise):
 
 
 class Mosaic(Noise):
-    """As MMDetection's MultiImageMixDataset: each sample also reads image 3 of the data set inside."""
+    """Like MMDetection's MultiImageMixDataset, each sample also reads image 3 of the inner data set."""
 
     def __init__(self):
         super().__init__()
@@ -101,7 +101,7 @@ def test_samples_are_the_same_for_any_worker_and_differ_between_epochs():
     one, two = ({sample[0]: sample[1:] for sample in epoch} for epoch in alone)
     values = [value for epoch in (one, two) for sample in epoch.values() for value in sample]
     assert len(set(values)) == len(values)
-    # Another order, another number of samples at once.
+    # Samples do not depend on the order or the batch.
     dataset = SeededDataset(Noise(), seed=1)
     assert dataset[SampleKey(7, epoch=1)] == [7, *two[7]]
     assert dataset[7] == [7, *one[7]]
@@ -140,7 +140,7 @@ def test_an_epoch_can_begin_inside():
             return super().__getitem__(index)
 
     epochs(loader(Counted()), count=1, first=2)
-    assert len(loaded) == 4  # what is skipped is not read
+    assert len(loaded) == 4  # skipped samples are not read
 
 
 def test_batches_of_one_aspect_ratio_begin_inside_too():
@@ -175,7 +175,7 @@ def test_failed_samples_are_replaced_and_counted_once(workers, capfd):
     assert data.dataset.num_failed == 2
     out = capfd.readouterr().out
     if workers == 2:
-        assert out.count('images/3.jpg: ValueError: broken file 3') == 2  # once for each loader
+        assert out.count('images/3.jpg: ValueError: broken file 3') == 2  # once per loader
 
 
 @pytest.mark.skipif(not Path('/proc/self/maps').is_file(), reason='no /proc here')

@@ -1,4 +1,4 @@
-"""The guard against plain PyTorch: the steps that are left are those of the good micro-batches alone."""
+"""The guard compared with plain PyTorch: only good micro-batches contribute to steps."""
 
 import os
 import warnings
@@ -74,7 +74,7 @@ def test_a_bad_micro_batch_leaves_the_gradients_of_the_others(bad, position):
     plain.optimizer.step()
     assert_equal(state(model, wrapper), state(other, plain))
     guard.update_params(loss_of(model, 3))
-    assert not guard.stepped and wrapper._inner_count == 4  # the next step begins with clean gradients
+    assert not guard.stepped and wrapper._inner_count == 4  # the next step starts with zero gradients
     assert torch.allclose(model.weight.grad, torch.autograd.grad(loss_of(model, 3) / 3, model.weight)[0])
 
 
@@ -95,7 +95,7 @@ def test_a_bad_gradient_of_a_good_loss_drops_the_step():
         guard.update_params(loss_of(model, i))
     before = state(model, wrapper)
     guard.update_params(loss_of(model, 2))
-    # The square root has an infinite slope at 0; times the slope 0 of the square, that is NaN.
+    # The derivative of the square root at 0 is infinite; multiplied by that of the square, 0, it gives NaN.
     guard.update_params((model(torch.zeros(1, 3)) - model.bias).square().sum().sqrt() + model.bias.sum() * 0)
     assert (guard.refused, guard.stepped) == ('gradient', False)
     assert_equal(state(model, wrapper), before)
@@ -107,14 +107,14 @@ def test_a_bad_gradient_of_a_good_loss_drops_the_step():
 
 def test_a_large_gradient_is_finite():
     model, _, guard = make()
-    guard.update_params(model(batch(0)).sum() * 1e30)  # its square is not
+    guard.update_params(model(batch(0)).sum() * 1e30)  # its square is infinite
     assert (guard.refused, guard.stepped) == (None, True)
 
 
 @pytest.mark.parametrize(
     ('entries', 'refused'),
     [
-        ([3e38, 3e38], None),  # whose sum is not finite
+        ([3e38, 3e38], None),  # their sum is infinite
         ([float('inf'), float('-inf')], 'gradient'),
         ([1.0, float('nan')], 'gradient'),
         ([1.0, float('-inf')], 'gradient'),
@@ -146,12 +146,12 @@ def test_overflows_under_amp_are_counted_in_a_row():
     bad = [torch.tensor(float('inf'))]
     falling = [2.0**-i for i in range(MAX_OVERFLOWS + 1)]
     scales = iter([*falling[:MAX_OVERFLOWS], *falling])
-    assert all(guard._finite(bad) for _ in range(2 * MAX_OVERFLOWS))  # a scale that rises begins anew
+    assert all(guard._finite(bad) for _ in range(2 * MAX_OVERFLOWS))  # the count restarts when the scale rises
     assert not guard._finite(bad)
 
 
 def test_an_overflow_under_amp_is_the_scalers_business(monkeypatch):
-    """MMEngine's own wrapper, with PyTorch's scaler for a CPU."""
+    """MMEngine's AmpOptimWrapper with PyTorch's scaler for CPUs."""
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', lambda: torch.amp.GradScaler('cpu'))
     model, _, _ = make()
@@ -160,7 +160,7 @@ def test_an_overflow_under_amp_is_the_scalers_business(monkeypatch):
     guard = StepGuard(wrapper)
     guard.update_params(loss_of(model, 0))
     before, scale = state(model, wrapper), wrapper.loss_scaler.get_scale()
-    guard.update_params(loss_of(model, 1) * 1e36)  # finite, but not times the scale
+    guard.update_params(loss_of(model, 1) * 1e36)  # finite, but infinite when scaled
     assert (guard.refused, wrapper.loss_scaler.get_scale()) == (None, scale / 2)
     assert_equal(state(model, wrapper), before)
     guard.update_params(loss_of(model, 1) * float('inf'))
@@ -173,7 +173,7 @@ def test_bf16_without_a_scale_is_guarded_as_float32_is(monkeypatch):
     model, _, _ = make()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # the scaler is told that there is no CUDA
+        warnings.simplefilter('ignore')  # the scaler warns that there is no CUDA
         wrapper = amp_optimizer_wrapper.AmpOptimWrapper(
             optimizer=optimizer, dtype='bfloat16', loss_scale=dict(enabled=False)
         )
@@ -188,12 +188,12 @@ def test_bf16_without_a_scale_is_guarded_as_float32_is(monkeypatch):
 
 @pytest.fixture
 def on_a_device(monkeypatch):
-    """To look at a number costs as much as on a GPU."""
+    """Pretend that reading a number is as expensive as on a GPU."""
     monkeypatch.setattr(step_guard, '_costs_a_wait', lambda tensor: True)
 
 
 class Looks(TorchDispatchMode):
-    """Counts the times that a number is asked for, and copies to the host."""
+    """Count the reads of single numbers and the copies to the host."""
 
     def __init__(self):
         super().__init__()
@@ -231,7 +231,7 @@ def test_a_step_that_nobody_saw_is_refused_when_it_is_read(what, on_a_device):
     zero = (model(torch.zeros(1, 3)) - model.bias).square().sum().sqrt()
     loss = loss_of(model, 1) * float('nan') if what == 'loss' else zero
     guard.update_params(loss)
-    assert guard.refused is None  # so far
+    assert guard.refused is None  # not known yet
     assert guard.read(dict(loss=loss))['loss'].isnan() == (what == 'loss')
     assert guard.refused == what
 
@@ -271,21 +271,21 @@ def _rank(rank, folder):
     model, wrapper, guard = make(2)
     wrapped = nn.parallel.DistributedDataParallel(model)
     refused = []
-    for i in range(6):  # the second rank has a bad loss at a step's beginning, at a step's end
+    for i in range(6):  # rank 1 has bad losses at the start and at the end of a step
         with guard.optim_context(wrapped):
             loss = wrapped(batch(2 * i + rank)).square().mean()
         guard.update_params(loss * (float('nan') if rank and i in (2, 5) else 1))
         refused.append(guard.refused)
     guard.update_params(loss_of(model, 10 + rank))
     guard.average()
-    step_guard._costs_a_wait = lambda tensor: True  # of this process
+    step_guard._costs_a_wait = lambda tensor: True  # in this process
     other, _, guard = make(2, stop=True)
     for bad in (False, True):
         guard.update_params(loss_of(other, 0) * (float('nan') if bad and rank else 1))
         guard.read({})
         refused.append(guard.refused)
     torch.save((refused, state(model, wrapper), model.weight.grad), f'{folder}/{rank}.pt')
-    os._exit(0)  # gloo's threads and the interpreter may wait for each other at the end
+    os._exit(0)  # gloo's threads and the interpreter may deadlock at exit
 
 
 def test_two_ranks_refuse_as_one(tmp_path):
@@ -294,7 +294,7 @@ def test_two_ranks_refuse_as_one(tmp_path):
     assert refused == second[0] == [None, None, 'loss', None, None, 'loss', None, 'loss']
     assert_equal(first, second[1])
     assert torch.equal(waiting, second[2])
-    # The same in one process: the good batches of both ranks.
+    # Compare with one process that uses the good batches of both ranks.
     model, wrapper, _ = make()
     for i in range(6):
         if i not in (2, 5):

@@ -10,7 +10,7 @@ from mmcnn.engine.stop_signals import StopSignals
 
 
 def in_a_fork(work):
-    """Exit code and seconds of a process that does this."""
+    """Run a function in a forked process; return its exit code and seconds."""
     start = time.monotonic()
     pid = os.fork()
     if not pid:
@@ -28,7 +28,7 @@ def test_a_signal_is_noted_and_the_handlers_come_back(signum):
         assert not signals.asked()
         os.kill(os.getpid(), signum)
         assert signals.asked() and signals.signum == signum
-        os.kill(os.getpid(), signal.SIGTERM)  # a launcher says it again
+        os.kill(os.getpid(), signal.SIGTERM)  # a launcher may repeat it
         assert signals.signum == signum
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
     assert 'mmcnn-stop-signals' not in [thread.name for thread in threading.enumerate()]
@@ -37,7 +37,7 @@ def test_a_signal_is_noted_and_the_handlers_come_back(signum):
 @pytest.mark.parametrize(('signum', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_process_that_hangs_is_ended(signum, code):
     def hang():
-        # The main thread never runs Python code again: Python's own handler would never be called.
+        # The main thread no longer runs Python code, so Python's handler would never be called.
         with StopSignals(patience=0.3):
             signal.pthread_sigmask(signal.SIG_BLOCK, {signum})
             threading.Timer(0.1, lambda: os.kill(os.getpid(), signum)).start()
@@ -45,7 +45,7 @@ def test_a_process_that_hangs_is_ended(signum, code):
             lock.acquire()
             lock.acquire()
 
-    # The signal has to go to another thread than the blocked one, as the kernel chooses.
+    # The kernel delivers the signal to a thread that does not block it.
     found, seconds = in_a_fork(hang)
     assert found == code
     assert seconds < 10
@@ -105,5 +105,5 @@ def test_a_process_that_a_metric_starts_can_be_ended():
         os.read(ready, 1)
         os.kill(pid, signal.SIGTERM)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
-        time.sleep(1.0)  # longer than the watchdog waits
+        time.sleep(1.0)  # longer than the watchdog's patience
         assert not signals.asked()

@@ -1,4 +1,4 @@
-"""Two ranks that torchrun has started: whatever dies, all end soon and say why."""
+"""Two ranks started by torchrun: whichever process dies, all end soon and report why."""
 
 import json
 import os
@@ -48,19 +48,19 @@ class Run:
         return self._output.read_text()
 
     def processes(self):
-        """Process id -> its parent's, of all that came of this run and have not ended."""
+        """Return process id -> parent's id for all processes of this run that have not ended."""
         found = {}
         for folder in Path('/proc').glob('[0-9]*'):
             try:
                 state, parent = (folder / 'stat').read_text().rpartition(')')[2].split()[:2]
                 if state != 'Z' and f'{MARK}={self._mark}' in (folder / 'environ').read_text().split('\0'):
                     found[int(folder.name)] = int(parent)
-            except OSError:  # it has ended just now, or is another user's
+            except OSError:  # it has just ended, or belongs to another user
                 continue
         return found
 
     def rank_and_worker(self, rank):
-        """The process ids of a rank and of its data-loading process."""
+        """Return the process ids of a rank and its data-loading process."""
         processes = self.processes()
         for pid, parent in processes.items():
             variables = Path(f'/proc/{pid}/environ').read_text().split('\0')
@@ -69,7 +69,7 @@ class Run:
         raise AssertionError(processes)
 
     def end(self):
-        """What is printed until all processes have ended."""
+        """Wait until all processes have ended and return their output."""
         start = time.monotonic()
         while self.processes():
             assert time.monotonic() - start < SECONDS, (self.processes(), self.said()[-3000:])
@@ -81,7 +81,7 @@ class Run:
 
 @pytest.fixture
 def started(tmp_path):
-    """A training that has gone on to its second epoch."""
+    """A training in its second epoch."""
     run = Run(tmp_path)
     try:
         run.wait_for_the_second_epoch()
@@ -126,7 +126,7 @@ def test_sigterm_stops_with_a_checkpoint(started):
     assert_whole(started.work_dir / (started.work_dir / 'last_checkpoint').read_text())
 
 
-#: Trains twice and evaluates on both ranks; each writes down what it was given.
+#: Trains twice and evaluates on both ranks; each rank writes its results to a file.
 PROGRAM = """
 import glob, json, os, sys, threading
 import torch
@@ -149,7 +149,7 @@ json.dump(results, open(f'rank_{os.environ["RANK"]}.json', 'w'))
 def test_every_rank_is_given_the_same(shapes, tmp_path):
     (tmp_path / 'program.py').write_text(PROGRAM)
     launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
-    launcher += ['--tee', '2', '--log-dir', 'logs']  # a file for what each rank says on stderr
+    launcher += ['--tee', '2', '--log-dir', 'logs']  # one file per rank for stderr
     result = subprocess.run(
         [*launcher, 'program.py', shapes], cwd=tmp_path, capture_output=True, text=True, timeout=300,
         env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PYTHONFAULTHANDLER': '1'},

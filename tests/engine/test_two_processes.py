@@ -1,4 +1,4 @@
-"""Two processes on the CPU take the step that one takes with the batch of both, set up from the configs.
+"""Two processes on the CPU step like a single one with both batches, set up from the configs.
 
 Run as a program, this file is one of the two processes.
 """
@@ -34,8 +34,8 @@ OPTIONS = {
     'model.bbox_head.num_classes': 3,
     'optim_wrapper.clip_grad': None,  # it would hide gradients that are too large
 }
-#: Objects of a process's images. The box and class terms of YOLOMeanLoss are means over positives, so that processes
-#: with equally many on each level step as one; a process without any has to come along all the same.
+#: Objects in the images of each process. The box and class terms of YOLOMeanLoss are means over positives, so processes
+#: with equally many on each level step like one process; one without objects must still take part.
 OBJECTS = {'alike': (2, 2), 'none in the second': (2, 0)}
 
 
@@ -47,17 +47,17 @@ def sample(count):
 
 
 def fix_statistics(model, images):
-    """BatchNorm with the statistics of the images, whoever sees which of them."""
+    """Give BatchNorm the statistics of all images, whichever process has them."""
     for norm in model.modules():
         if isinstance(norm, torch.nn.BatchNorm2d):
-            norm.momentum = None  # from one batch alone
+            norm.momentum = None  # use the statistics of a single batch
     with torch.no_grad():
         model.train()(images)
     model.eval()
 
 
 def step(name, objects, rank, world):
-    """What process ``rank`` of ``world`` sees of the step: its loss, the gradients and the weights after it."""
+    """Return loss, gradients and new weights of a step, as seen by process ``rank`` of ``world``."""
     cfg = load_config(name, OPTIONS)
     launcher = 'pytorch' if world > 1 else 'none'
     args = RunOptions(batch_size=IMAGES // world, workers=0, launcher=launcher)
@@ -107,7 +107,7 @@ def ranks(tmp_path_factory):
             _, err = process.communicate(timeout=240)
             assert process.returncode == 0, err[-3000:]
     finally:
-        for process in processes:  # one that fails leaves the other waiting
+        for process in processes:  # if one fails, the other waits forever
             process.kill()
     return [torch.load(folder / f'{rank}.pt') for rank in range(2)]
 
@@ -126,7 +126,7 @@ def test_two_processes_step_as_one(ranks, name):
     assert set(alone['parts']) == {'loss', 'loss_bbox', 'loss_obj', 'loss_cls'}
     for key, value in alone['parts'].items():
         torch.testing.assert_close((first['parts'][key] + second['parts'][key]) / 2, value, rtol=1e-5, atol=0)
-        assert first['parts'][key] != second['parts'][key]  # each has images of its own
+        assert first['parts'][key] != second['parts'][key]  # each has different images
     for rank in (first, second):
         assert_close(rank['gradients'], alone['gradients'], rtol=1e-5, atol=1e-8)
         assert_close(rank['weights'], alone['weights'], rtol=1e-5, atol=1e-8)
@@ -141,7 +141,7 @@ def test_a_process_without_objects_comes_along(ranks, name):
     assert second['loss'].isfinite() and second['loss'] > 0
     assert_close(second['gradients'], first['gradients'], rtol=0, atol=0)
     assert_close(second['weights'], first['weights'], rtol=0, atol=0)
-    if name == 'yolov4_cspdarknet53_darknet':  # a mean over images, whatever is on them
+    if name == 'yolov4_cspdarknet53_darknet':  # its loss is a mean over images, with or without objects
         alone = step(name, OBJECTS['none in the second'], 0, 1)
         assert_close(first['gradients'], alone['gradients'], rtol=1e-5, atol=1e-8)
 

@@ -1,4 +1,4 @@
-"""Numbers reach trackers under names that they take; the packages themselves are stood in for."""
+"""Trackers get metrics under names that they accept; the packages are replaced by stand-ins."""
 
 import sys
 from types import ModuleType
@@ -15,7 +15,7 @@ NUMBERS = {'loss': 1.5, 'lr': 0.1, 'coco/bbox_AR@1': 0.25, 'coco/bbox_AP/big "ca
 
 
 def stand_in(monkeypatch, name, *functions, **results):
-    """A package in sys.modules that records what is called; gives the record."""
+    """Put a module into sys.modules that records its calls; return the record."""
     module, calls = ModuleType(name), []
     for function in functions:
 

@@ -9,7 +9,7 @@ CONFIG = 'yolov4_cspdarknet53'
 
 
 def with_boxes(root, sizes):
-    """A config whose training boxes, on one image of 1280 x 640 pixels, have these widths and heights."""
+    """Return a config whose training boxes, in one image of 1280 x 640 pixels, have these widths and heights."""
     boxes = [dict(image_id=1, bbox=[0, 0, w, h]) for w, h in sizes]
     (root / 'boxes.json').write_text(json.dumps(dict(images=[dict(id=1, width=1280, height=640)], annotations=boxes)))
     cfg = load_config(CONFIG)
@@ -18,7 +18,7 @@ def with_boxes(root, sizes):
 
 
 def test_unfit_anchors_are_warned_of(tmp_path, capsys):
-    # At 640 px 80 x 80, which many anchors match, and 200 x 5, which none can.
+    # At 640 px: 80 x 80, which many anchors match, and 200 x 5, which none matches.
     for unfit, warned in ((1, False), (2, False), (3, True)):
         cfg = with_boxes(tmp_path, [(160, 160)] * (100 - unfit) + [(400, 10)] * unfit)
         warn_of_anchors(cfg, None)
@@ -30,7 +30,7 @@ def test_unfit_anchors_are_warned_of(tmp_path, capsys):
     )
     warn_of_anchors(cfg, 'my data')
     assert "mmcnn anchors --data 'my data' --config" in capsys.readouterr().out
-    set_img_size(cfg, 1280)  # 160 x 160, and 400 x 10 still
+    set_img_size(cfg, 1280)  # at 1280 px: 160 x 160, and 400 x 10, which still none matches
     warn_of_anchors(cfg, None)
     assert 'is 0.9700' in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""mmcnn.train, evaluate and check_data as a script or a notebook uses them."""
+"""mmcnn.train, evaluate and check_data in a script or a notebook."""
 
 import inspect
 import json
@@ -39,7 +39,7 @@ def weights(path):
 
 @pytest.mark.slow
 def test_two_runs_of_one_process_with_a_failing_one_between(shapes, here):
-    """Each has its own folder, log and state, and the failing one leaves no trace."""
+    """Each run has a folder, log and state, and the failing one does not affect the next."""
     scope = device_utils.DEVICE, dict(MMLogger._instance_dict), torch.get_rng_state()
     first = mmcnn.train(CONFIG, data=shapes, epochs=2, **SMALL)
     with pytest.raises(UsageError, match=r"unknown backbone 'vovnet93'; did you mean vovnet39"):
@@ -51,7 +51,7 @@ def test_two_runs_of_one_process_with_a_failing_one_between(shapes, here):
 
     assert (device_utils.DEVICE, dict(MMLogger._instance_dict)) == scope[:2]
     assert torch.equal(torch.get_rng_state(), scope[2])
-    names = [f'{CONFIG}-data', f'{CONFIG}-data-2', f'{CONFIG}-data-3']  # the diverging run has begun
+    names = [f'{CONFIG}-data', f'{CONFIG}-data-2', f'{CONFIG}-data-3']  # the diverging run had started
     assert sorted(path.name for path in (here / 'work_dirs').iterdir()) == names
     assert [first.work_dir.name, second.work_dir.name] == [names[0], names[2]]
     assert len(list(first.work_dir.glob('*/*.log'))) == len(list(second.work_dir.glob('*/*.log'))) == 1
@@ -79,7 +79,7 @@ def test_what_a_training_gives_back(shapes, here, capsys):
     assert {'loss', 'lr', 'coco/bbox_mAP', 'coco/bbox_AR@100', 'coco/bbox_AP/circle'} <= set(tags)
     assert accumulator.Scalars('coco/bbox_mAP')[-1].value == pytest.approx(result.metrics['AP'], abs=1e-3)
 
-    # There is nothing left to train, and nothing is touched.
+    # There is nothing left to train, and no file is changed.
     before = {path: path.stat().st_mtime_ns for path in here.rglob('*')}
     capsys.readouterr()
     again = mmcnn.train(CONFIG, data=str(shapes), epochs=1, resume=True, **SMALL)
@@ -90,7 +90,7 @@ def test_what_a_training_gives_back(shapes, here, capsys):
     assert (again.metrics, again.history) == (result.metrics, result.history)
 
     tested = mmcnn.evaluate(result.last, workers=0, device='cpu')
-    assert tested.metrics == pytest.approx(result.metrics, abs=1e-4)  # the folded network
+    assert tested.metrics == pytest.approx(result.metrics, abs=1e-4)  # BatchNorm is fused
     assert tested.work_dir.name == f'{CONFIG}-data-last-test'
     assert json.loads((tested.work_dir / 'metrics.json').read_text())['coco/bbox_mAP'] == tested.metrics['AP']
     assert not (result.work_dir / 'metrics.json').exists()
@@ -129,7 +129,7 @@ def test_a_failed_start_leaves_nothing(shapes, here):
     with pytest.raises(MmcnnError):
         mmcnn.train(CONFIG, data=shapes, load_from=here / 'nowhere.pth', **SMALL)
     torch.save({'state_dict': {'backbone.stem.conv.weight': torch.zeros(1)}}, here / 'other.pth')
-    with pytest.raises(MmcnnError, match=r'other\.pth'):  # found only once the model is built
+    with pytest.raises(MmcnnError, match=r'other\.pth'):  # only detected after the model is built
         mmcnn.train(CONFIG, data=shapes, load_from=here / 'other.pth', **SMALL)
     with pytest.raises(MmcnnError):
         mmcnn.evaluate(here / 'other.pth', config=CONFIG, data=shapes, **SMALL)
@@ -247,7 +247,7 @@ print('rank', torch.distributed.get_rank() if torch.distributed.is_initialized()
 
 @pytest.mark.slow
 def test_ranks_agree_on_a_new_folder(shapes, here):
-    """The first one takes it, also where the one that it chose first is there already."""
+    """Rank 0 chooses it, even if its first choice already exists."""
     (here / 'rank.py').write_text(RANK)
     taken = here / 'work_dirs' / f'{CONFIG}-data'
     taken.mkdir(parents=True)
@@ -283,9 +283,9 @@ def test_notebook(shapes, here):
     assert values[0].startswith('TrainResult(AP=') and values[1:] == [repr(f'{CONFIG}-data-2'), '(0, 4)']
 
 
-# ------------------------------------------------------------------------------------------- weights without a config
+# --------------------------------------------------------------------------------------------- weights without a config
 
-#: ultralytics' network, as the tests of its files have it.
+#: A stand-in for ultralytics' network, shared with the tests of its file format.
 yolov5 = runpy.run_path(str(ROOT / 'tests' / 'weights' / 'conftest.py'))['yolov5']
 
 

@@ -1,4 +1,4 @@
-"""Weights for the backbone of a detector alone."""
+"""Weights for the backbone of a detector only."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_weights_of_a_backbone_are_for_detectors_on_ours(config, options, words)
 
 @pytest.fixture
 def trained_classifier_file(tmp_path):
-    """A checkpoint whose run normalised its images in a way of its own."""
+    """A checkpoint of a run with unusual normalisation."""
     images = 'dict(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], bgr_to_rgb=False)'
     cfg = f'model = dict(type="mmcnn.Classifier", data_preprocessor={images})'
     torch.save(dict(state_dict={'backbone.a': torch.ones(3)}, meta=dict(cfg=cfg)), tmp_path / 'c.pth')

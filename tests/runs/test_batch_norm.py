@@ -1,4 +1,4 @@
-"""One small image leaves BatchNorm one value to train on: refused, or left out of the epoch, before the first step."""
+"""One small image gives BatchNorm a single value: refused, or dropped from each epoch, before the first step."""
 
 import pytest
 from mmengine.registry import DefaultScope
@@ -55,7 +55,7 @@ def test_a_last_batch_of_one_is_left_out_and_said(images, batch, left_out):
 
 
 def test_a_batch_sampler_leaves_it_out_itself():
-    """PyTorch's loader takes no drop_last beside one."""
+    """PyTorch's loader does not accept drop_last together with a batch sampler."""
     cfg, said = config('yolov3_darknet53', batch=2, **{'model.backbone.init_cfg': None}), []
     check_batch_norm(cfg, 'none', 127, said.append)
     assert len(said) == 1 and cfg.train_dataloader.batch_sampler.drop_last

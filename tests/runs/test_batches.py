@@ -49,7 +49,7 @@ def test_processes_of_another_launcher_do_not_count(monkeypatch):
         (30, 200, 1),  # 390 iterations
         (100, 310, 2),  # 2,000 iterations
         (300, 160, 3),  # 3,000 iterations
-        (300, 320, 4),  # 6,000 iterations, and never more than 64 images
+        (300, 320, 4),  # 6,000 iterations; the maximum is 64 images
     ],
 )
 def test_small_data_keeps_its_steps(epochs, images, counts):
@@ -81,8 +81,8 @@ def test_recipe_without_nominal_batch_is_left_alone():
 @pytest.mark.parametrize(
     ('batch', 'images', 'processes', 'counts', 'rate'),
     [
-        (None, 1_281_167, 1, 4, 0.1),  # 64 images four times
-        (None, 1_281_167, 16, 1, 0.1),  # 16 on each
+        (None, 1_281_167, 1, 4, 0.1),  # 64 images, four times
+        (None, 1_281_167, 16, 1, 0.1),  # 16 per process
         (32, 1_281_167, 1, 8, 0.1),
         (None, 1000, 1, 1, 0.025),  # 1,600 steps of 64 images
         (16, 1000, 1, 6, 0.0375),  # 6,300 iterations, 1,050 steps of 96
@@ -96,7 +96,7 @@ def test_rate_of_a_classifier_follows_the_images_of_a_step(batch, images, proces
     assert found == counts
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
     assert line.endswith(f'images per step, learning rate {rate:.3g}')
-    # The config that the run records means the same recipe, so it gives the same again.
+    # The recorded config describes the same recipe, so it gives the same result.
     batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
     assert (cfg.optim_wrapper.accumulative_counts, cfg.optim_wrapper.optimizer.lr) == (counts, pytest.approx(rate))
 
@@ -104,22 +104,22 @@ def test_rate_of_a_classifier_follows_the_images_of_a_step(batch, images, proces
 @pytest.mark.parametrize(
     ('batch', 'images', 'processes', 'counts', 'rate', 'larger'),
     [
-        (None, 118_287, 1, 8, 1e-3, 1),  # 8 images eight times
-        (None, 118_287, 8, 1, 1e-3, 1),  # MMDetection's own 8 x 8
+        (None, 118_287, 1, 8, 1e-3, 1),  # 8 images, eight times
+        (None, 118_287, 8, 1, 1e-3, 1),  # MMDetection's 8 x 8
         (None, 118_287, 4, 2, 1e-3, 1),
-        (None, 118_287, 16, 1, 1e-3 * 8 / 4, 4 / 8),  # 4 on each: sums half as large
+        (None, 118_287, 16, 1, 1e-3 * 8 / 4, 4 / 8),  # 4 per process: sums are half as large
         (16, 118_287, 1, 4, 1e-3 * 8 / 16, 16 / 8),
-        (16, 118_287, 8, 1, 1e-3 * 128 / 64 * 8 / 16, 16 / 8),  # twice the images, twice the sums
+        (16, 118_287, 8, 1, 1e-3 * 128 / 64 * 8 / 16, 16 / 8),  # images and sums are doubled
         (64, 118_287, 1, 1, 1e-3 * 8 / 64, 64 / 8),
         (None, 29, 1, 1, 1e-3 * 8 / 64, 1),  # 273 epochs of 4 iterations: 1,092 steps of 8 images
         (16, 29, 1, 1, 1e-3 * 16 / 64 * 8 / 16, 16 / 8),
     ],
 )
 def test_rate_of_summed_losses(batch, images, processes, counts, rate, larger, monkeypatch):
-    """YOLOv3: 1e-3 for 64 images of which 8 are summed; decay 5e-4 and clipping at 35 belong to those sums."""
+    """YOLOv3 has 1e-3 for 64 images, 8 of which are summed; decay 5e-4 and clipping at 35 are for such sums."""
     monkeypatch.setenv('WORLD_SIZE', str(processes))
     cfg = load_config('yolov3_darknet53')
-    for _ in range(2):  # the config that the run records gives the same again
+    for _ in range(2):  # the recorded config gives the same result
         line, found = batches(cfg, batch_size=batch, launcher='pytorch', num_images=images)
         assert found == counts
         optimizer = cfg.optim_wrapper.optimizer
@@ -139,16 +139,16 @@ def test_what_summed_losses_do_not_have_is_left_out():
 @pytest.mark.parametrize(
     ('batch', 'images', 'processes', 'counts', 'rate'),
     [
-        (None, 118_287, 1, 8, 0.02),  # 2 images eight times
-        (None, 118_287, 8, 1, 0.02),  # MMDetection's own 8 x 2
+        (None, 118_287, 1, 8, 0.02),  # 2 images, eight times
+        (None, 118_287, 8, 1, 0.02),  # MMDetection's 8 x 2
         (1, 118_287, 1, 16, 0.02),
-        (None, 118_287, 32, 1, 0.02 * 32 / 16),  # an image on each at least
+        (None, 118_287, 32, 1, 0.02 * 32 / 16),  # at least one image per process
         (16, 118_287, 8, 1, 0.02 * 128 / 16),
         (2, 200, 1, 1, 0.02 * 2 / 16),  # 1,200 iterations
     ],
 )
 def test_rate_of_faster_rcnn(batch, images, processes, counts, rate, monkeypatch):
-    """0.02 for 16 images. Its losses are means, so decay is the recipe's whatever the batch."""
+    """0.02 is for 16 images. The losses are means, so decay does not depend on the batch size."""
     monkeypatch.setenv('WORLD_SIZE', str(processes))
     cfg = load_config('faster_rcnn_resnet50_fpn')
     for _ in range(2):
@@ -162,7 +162,7 @@ def test_what_is_for_workers_goes_with_them():
     said = []
     cfg = load_config(CONFIG)
     batches(cfg, workers=2)
-    cfg.train_dataloader.update(num_workers=0, persistent_workers=True, prefetch_factor=2, timeout=30)  # typed
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=True, prefetch_factor=2, timeout=30)  # by the user
     drop_of_workers(cfg, {'train_dataloader.num_workers', 'train_dataloader.prefetch_factor'}, said.append)
     loader = cfg.train_dataloader
     assert not {'persistent_workers', 'prefetch_factor', 'timeout'} & {*loader}
@@ -203,7 +203,7 @@ def test_small_data_of_a_config_s_own_is_counted(tmp_path):
 
 def test_data_of_another_kind_or_of_many_images_is_not_counted(tmp_path, monkeypatch):
     cfg = load_config(CONFIG)
-    assert images_of_own_data(cfg) is None  # COCO is not there
+    assert images_of_own_data(cfg) is None  # COCO does not exist
     (tmp_path / 'a.json').write_text('{"images": [], "annotations": [], "categories": []}')
     cfg.train_dataloader.dataset.dataset = dict(type='CocoDataset', ann_file=str(tmp_path / 'a.json'))
     assert images_of_own_data(cfg) == 0

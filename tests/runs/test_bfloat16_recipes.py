@@ -1,4 +1,4 @@
-"""Losses and gradients of every recipe in bfloat16 on the CPU, beside those in float32."""
+"""Losses and gradients of every recipe in bfloat16 on the CPU, compared with float32."""
 
 import copy
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ from mmcnn.runs.precision_hook import PrecisionHook
 from mmcnn.runs.process_state import kept_process_state
 
 CPU = torch.device('cpu')
-#: All anchors and regions count, so that none is drawn, and regions of random weights are rounding.
+#: All anchors and regions are used, so that there is no random sampling: regions of random weights depend on rounding.
 ALL = {'model.train_cfg.rpn.sampler.num': 10**6, 'model.train_cfg.rcnn.sampler.num': 10**6}
 
 
@@ -37,14 +37,14 @@ def circumstances(tmp_path_factory):
 
 
 def rounded(found):
-    """Tensors in float32 with the digits that bfloat16 has."""
+    """Return float32 tensors rounded to the precision of bfloat16."""
     if isinstance(found, torch.Tensor):
         return found.bfloat16().float() if found.is_floating_point() else found
     return type(found)(rounded(each) for each in found) if type(found) in (list, tuple) else found
 
 
 def rounding(model):
-    """A copy in float32 whose weights, and whatever a module gives that is no loss, are rounded to bfloat16."""
+    """Return a float32 copy whose weights and outputs, except losses, are rounded to bfloat16."""
     model = copy.deepcopy(model)
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -66,7 +66,7 @@ def test_a_recipe_is_float32_within_the_rounding_of_bfloat16(circumstances, reci
     given = model.data_preprocessor(batch, True)
     wrapper = BFloat16OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
     taken = []
-    for module in model.modules():  # of every loss, the types that it is given
+    for module in model.modules():  # the types of the inputs of every loss
         if type(module).__name__ in MODELS.module_dict and type(module).__name__.endswith('Loss'):
             module.register_forward_pre_hook(
                 lambda module, args: taken.extend(
@@ -87,7 +87,7 @@ def test_a_recipe_is_float32_within_the_rounding_of_bfloat16(circumstances, reci
         model.double(), {name: each.double() for name, each in noted.inputs.items()}, CPU, torch.bfloat16
     )
     assert layers['layer_error'] <= layers['layer_bound']
-    # A network of random weights enlarges what its first layers round, YOLOv4's six hundred times: float32 that is
-    # rounded in the same places says what that gives.
+    # A network with random weights amplifies the rounding errors of its first layers, YOLOv4 six hundred times, so the
+    # expected value comes from float32 that is rounded in the same places.
     assert found.item() == pytest.approx(expected.item(), rel=1e-4)
     assert found.item() != exact.item()

@@ -1,4 +1,4 @@
-"""Errors of PyTorch and MMEngine, as those of mmcnn."""
+"""Errors of PyTorch and MMEngine that are converted to mmcnn's."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from mmcnn.runs.causes import known_causes
 
 
 def test_data_loading_processes_that_cannot_start_or_have_died(full_shm):
-    """Outside of a training loop, which explains its own."""
+    """Outside a training loop, which explains such errors itself."""
     loader = DataLoader(range(50), num_workers=1, multiprocessing_context='fork')
     guard_workers(loader)
     batches = iter(loader)
@@ -32,7 +32,7 @@ def test_a_death_of_a_run_that_was_interrupted_is_not_the_cause_of_the_next_ones
     with pytest.raises(KeyboardInterrupt), known_causes():
         batches = iter(loader)
         worker = batches._workers[0]
-        with contextlib.suppress(RuntimeError):  # PyTorch is told
+        with contextlib.suppress(RuntimeError):  # PyTorch's signal handler raises it
             os.kill(worker.pid, signal.SIGKILL)
             worker.join(10)
         raise KeyboardInterrupt
@@ -62,7 +62,7 @@ def test_an_end_that_is_no_signal_stays_what_it_is(code):
 
 
 def test_ctrl_c_while_mmengine_formats_a_config(monkeypatch):
-    """MMEngine answers anything that comes in there with a SyntaxError."""
+    """MMEngine replaces any exception there by a SyntaxError."""
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt

@@ -18,14 +18,14 @@ def content(**other):
 
 
 class Nowhere:
-    """Pickles as a device that there is none of; only torch finds that out."""
+    """Pickles as an invalid device, which only torch detects."""
 
     def __reduce__(self):
         return torch.device, ('nowhere',)
 
 
 def overwrite(path, member, data, header):
-    """Overwrites the beginning of a member of an archive, or of its header."""
+    """Overwrite the beginning of a member of an archive, or of its header."""
     with zipfile.ZipFile(path) as archive:
         name = next(each for each in archive.namelist() if each.partition('/')[2] == member)
         start = archive.getinfo(name).header_offset
@@ -86,7 +86,7 @@ def test_what_a_run_cannot_go_on_from_is_passed_over(name, tmp_path):
 @pytest.mark.parametrize('zipped', [True, False])
 def test_unusual_tensors_are_tensors(zipped, tmp_path):
     state = dict(a=torch.eye(3).to_sparse(), b=torch.tensor([1 + 2j]).conj())
-    if zipped:  # torch itself cannot read the other form with these
+    if zipped:  # torch itself cannot read them in the other format
         state['c'] = torch.ones(2).to(torch.float8_e4m3fn)
     torch.save(content(state_dict=state), tmp_path / 'x.pth', _use_new_zipfile_serialization=zipped)
     assert open_resumable(tmp_path / 'x.pth').state_dict.keys() == state.keys()

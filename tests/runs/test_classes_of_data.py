@@ -1,4 +1,4 @@
-"""Whether the classes of data are those of a checkpoint."""
+"""Comparison of the classes of data with those of a checkpoint."""
 
 from pathlib import Path
 

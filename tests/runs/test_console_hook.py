@@ -12,7 +12,7 @@ from mmcnn.runs.history_hook import HistoryHook
 
 @pytest.fixture
 def printed(make_runner, tmp_path, capsys):
-    """What a training prints, without MMEngine's lines."""
+    """Run a training and return what it prints, without MMEngine's lines."""
 
     def run(*args, interval=10, hooks=(), notes=(), **kwargs):
         console = ConsoleHook(Console(), lambda runner: [('steps', f'{runner.max_epochs} epochs')], notes)
@@ -38,7 +38,7 @@ def test_lines_of_a_run(printed, scores):
             rf'epoch {epoch}/2  step 5/5  [\d.]+ images/s  ETA 0:00:0\d  loss ([\d.]+) \(a ([\d.]+), b ([\d.]+)\)', line
         )
         assert found, line
-        # The means over the epoch, from what MMEngine has kept of it.
+        # Means over the epoch, from MMEngine's history.
         for name, value in zip(('loss', 'loss_a', 'loss_b'), found.groups(), strict=True):
             kept = hub.log_scalars[f'train/{name}'].data[0][5 * (epoch - 1) : 5 * epoch]
             assert float(value) == pytest.approx(np.mean(kept), rel=1e-3)
@@ -62,7 +62,7 @@ def test_rate_and_time_left_are_those_of_the_steps(printed):
     lines, _ = printed(3, interval=1, hooks=[Slow()])
     lines = [line for line in lines if line.startswith('epoch 2/3')]
     rates = [float(re.search(r'([\d.]+) images/s', line)[1]) for line in lines]
-    assert len(rates) == 5 and all(5 < rate < 20 for rate in rates)  # 2 images in 0.1 s, and something for the step
+    assert len(rates) == 5 and all(5 < rate < 20 for rate in rates)  # 2 images in 0.1 s, plus the time of the step
     left = [int(re.search(r'ETA 0:00:0(\d)', line)[1]) for line in lines]
     assert left[0] in (1, 2) and left[-1] in (0, 1)  # 9 and 5 steps of 0.1 s
 
@@ -94,7 +94,7 @@ def test_a_training_that_counts_iterations_is_shown_by_them(printed, scores):
         (57, dict(AP=0.034), '57 steps from random weights: an AP of 0 to 0.1'),
         (57, dict(AP=0.2), None),
         (1000, dict(AP=0.0), None),
-        (57, dict(AP=-1), None),  # nothing to measure
+        (57, dict(AP=-1), None),  # nothing to evaluate
         (12, dict(top1=33.3), '12 steps from random weights: a top-1 near 33.3 %'),
         (12, dict(top1=66.7), None),
         (12, {'x/score': 0.0}, None),
@@ -116,4 +116,4 @@ def test_the_first_validation_alone_says_what_is_normal(make_runner, tmp_path, c
 
     assert notes(False) == []
     (note,) = notes(True)
-    assert '2 steps from random weights' in note  # 5 iterations, 2 a step
+    assert '2 steps from random weights' in note  # 5 iterations, 2 per step

@@ -1,4 +1,4 @@
-"""What a run's Runner does besides MMEngine's."""
+"""What a run's Runner adds to MMEngine's."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from mmcnn.runs.process_state import kept_process_state
 
 
 def test_the_loaders_of_every_loop_are_guarded(full_shm):
-    """An evaluation is told what its data-loading processes died of, too."""
+    """An evaluation, too, reports why data-loading processes died."""
     cfg = dict(dataset=range(50), sampler=dict(type='DefaultSampler', shuffle=False), batch_size=1, num_workers=1)
     loader = runner_for(Console()).build_dataloader(cfg)
     batches = iter(loader)
@@ -27,7 +27,7 @@ def test_the_loaders_of_every_loop_are_guarded(full_shm):
 
 
 class Tracker(BaseVisBackend):
-    """Of a library that asks for something when it is first used."""
+    """A library that needs something when it is first used."""
 
     reason: Exception | None = None
 

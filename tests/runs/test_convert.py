@@ -19,7 +19,7 @@ from mmcnn.weights.sources.darknet import write_darknet
 
 
 def filled(model):
-    """Values that are no two the same and that a trained network could have."""
+    """Fill a model with distinct values that are plausible for a trained network."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for value in model.state_dict().values():
@@ -35,7 +35,7 @@ def equal(one, other):
 
 @pytest.fixture(scope='module')
 def torchvision_file(tmp_path_factory):
-    """The state dict of torchvision's ResNet-18, written down here: no row of it is the zoo's."""
+    """A random state dict with the names of torchvision's ResNet-18, written here independently of the converter."""
     path = tmp_path_factory.mktemp('source') / 'resnet18-f37072fd.pth'
     state = {}
     for key, value in filled(mmcnn.build_classifier('resnet18')).state_dict().items():
@@ -64,7 +64,7 @@ def test_what_is_written_says_where_it_came_from(torchvision_file, ending, tmp_p
     assert (file.format, file.record) == ('pytorch' if ending == 'pth' else ending, record)
     given = filled(mmcnn.build_classifier('resnet18')).state_dict()
     assert equal(given, dict(file.state_dict))
-    # It starts a backbone as it is.
+    # It can initialise a backbone directly.
     init_cfg = dict(type='Pretrained', checkpoint=str(target))
     backbone = mmcnn.build_backbone('resnet18', init_cfg=init_cfg)
     assert equal(backbone.state_dict(), {k.removeprefix('backbone.'): v for k, v in given.items()})
@@ -82,7 +82,7 @@ def test_a_file_without_a_top_becomes_a_backbone(torchvision_file, tmp_path):
 
 
 def test_darknet_there_and_back(tmp_path):
-    """Header and sizes by hand: bias, scale, mean, variance, then the kernel of each convolution."""
+    """Hand-worked header and sizes: bias, scale, mean, variance, then the kernel of each convolution."""
     model = filled(mmcnn.build_backbone('darknet53', out_indices=(0, 1, 2, 3, 4, 5)))
     torch.save(model.state_dict(), tmp_path / 'ours.pth')
     convert(tmp_path / 'ours.pth', tmp_path / 'x.weights', 'darknet53')
@@ -97,7 +97,7 @@ def test_darknet_there_and_back(tmp_path):
     assert (record.library, record.format) == ('darknet', 'darknet')
     back = {key.removeprefix('backbone.'): value for key, value in load_file(tmp_path / 'back.safetensors').items()}
     assert equal(model.state_dict(), back)
-    assert back.keys() == model.state_dict().keys()  # no top that was never trained
+    assert back.keys() == model.state_dict().keys()  # no untrained top
     convert(tmp_path / 'back.safetensors', tmp_path / 'again.weights', 'darknet53')
     assert (tmp_path / 'again.weights').read_bytes() == stream
 
@@ -115,7 +115,7 @@ def test_a_detector_by_the_name_of_its_config(tmp_path):
 
 @pytest.mark.parametrize('ending', ['pth', 'safetensors'])
 def test_the_conversion_of_a_run_makes_the_boxes_of_the_run(trained, shapes, ending, tmp_path):
-    """Its anchors and its image size are others than those of the config that is named."""
+    """Its anchors and image size differ from those of the named config."""
     content = torch.load(trained.checkpoint, weights_only=False)
     cfg = Checkpoint.open(trained.checkpoint).config
     cfg.model.bbox_head.anchors = [[(2 * w, h) for w, h in level] for level in cfg.model.bbox_head.anchors]
@@ -161,7 +161,7 @@ def test_the_conversion_of_a_darknet_file_makes_the_boxes_of_the_file(shapes, tm
 
 
 def test_a_part_of_a_detector_is_not_converted(tmp_path):
-    """yolov4.conv.137 by its size, of zeros."""
+    """The file has the size of yolov4.conv.137 and contains zeros."""
     source = tmp_path / 'yolov4.conv.137'
     with source.open('wb') as file:
         file.write(struct.pack('<3iQ', 0, 2, 5, 0))
@@ -199,13 +199,13 @@ def test_clear_refusals(torchvision_file, tmp_path):
     with pytest.raises(CheckpointError, match=r'does not fit vgg11: .*the file looks like resnet18'):
         convert(torchvision_file, tmp_path / 'x.pth', 'vgg11')
     with pytest.raises(CheckpointError, match='resnet18'):
-        convert(torchvision_file, tmp_path / 'x.weights', 'resnet18')  # Darknet has no such network
+        convert(torchvision_file, tmp_path / 'x.weights', 'resnet18')  # Darknet does not have this network
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 def test_every_network_has_a_way_in():
-    """Each is either a classifier or a backbone for convert(): it builds with all its levels."""
+    """convert() accepts each as a classifier or as a backbone, which builds with all its levels."""
     for name, family in backbone_families().items():
         with torch.device('meta'):
             levels = family(variant=name).levels

@@ -1,4 +1,4 @@
-"""--data and --cache-gb: what they change in a config, and what they say of a folder that does not fit."""
+"""--data and --cache-gb: their effect on a config, and messages about folders that do not fit."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def test_missing_coco_says_where_it_was_looked_for(run_tool, tmp_path):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache folder of the user."""
+    """An empty cache folder for the user."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     return tmp_path / 'cache' / 'mmcnn'
 
@@ -47,7 +47,7 @@ def test_demo_folder_of_someone_else(run_tool, cache, tmp_path):
         r'error: the demo data cannot be drawn in \S+: \S+ has files that make_shapes did not write.*\n', result.err
     )
     assert list(mine.parent.iterdir()) == [mine]
-    assert [path.name for path in tmp_path.iterdir()] == ['cache']  # nothing is dropped where one stands
+    assert [path.name for path in tmp_path.iterdir()] == ['cache']  # nothing is written to the current folder
 
 
 def test_demo_data_is_drawn_by_the_first_process(cache, monkeypatch):
@@ -86,7 +86,7 @@ def trained_on(*classes):
 
 
 def val_of(cfg):
-    """Names of the categories and number of the boxes that a config is tested on; labels follow their order."""
+    """Return the categories and the number of boxes that a config is evaluated on; labels follow their order."""
     dataset = cfg.test_dataloader.dataset
     assert cfg.test_evaluator.ann_file == str(Path(dataset.data_root) / dataset.ann_file)
     coco = json.loads(Path(cfg.test_evaluator.ann_file).read_bytes())
@@ -98,7 +98,7 @@ def test_data_of_a_checkpoint_has_to_have_its_classes(shapes):
     with pytest.raises(UsageError, match=r"on the classes \('square', 'ring'\), but .* has \('circle', 'square', "
                                          r"'t.*classes=... with some of square"):  # fmt: skip
         set_data(load_config(CONFIG), str(shapes), trained_on('square', 'ring'))
-    set_data(load_config(CONFIG), str(shapes), {'meta': {}})  # a checkpoint that does not say
+    set_data(load_config(CONFIG), str(shapes), {'meta': {}})  # a checkpoint without classes
 
 
 def test_classes_of_a_checkpoint_fit_by_their_names(shapes):
@@ -129,7 +129,7 @@ def test_chosen_classes_of_a_training(shapes):
 def test_chosen_classes_of_a_test(shapes):
     cfg, said = load_config(CONFIG), []
     folder = set_data(cfg, str(shapes), trained_on('ring', 'square', 'circle'), say=said.append, classes=['square'])
-    assert folder.classes == ('ring', 'square', 'circle')  # the labels of the network
+    assert folder.classes == ('ring', 'square', 'circle')  # as in the network
     assert cfg.test_evaluator.classes == ['square']
     assert said[-1] == "note: evaluating 1 of the 3 classes of the checkpoint: ('square',)"
     for classes, message in (
@@ -161,7 +161,7 @@ def test_folder_of_classes_sets_classes_and_files(shape_classes):
 
 def test_what_another_folder_leaves_out_is_not_left_out_here(shape_classes):
     cfg = load_config(CLASSIFIER)
-    cfg.train_dataloader.dataset.left_out = ['train/circle/a.jpg']  # as a recorded config has it
+    cfg.train_dataloader.dataset.left_out = ['train/circle/a.jpg']  # as in a recorded config
     set_data(cfg, str(shape_classes))
     assert cfg.train_dataloader.dataset.left_out == []
 
@@ -174,7 +174,7 @@ def test_own_imagenet_is_looked_at_too(shape_classes, tmp_path, monkeypatch):
     (tmp_path / 'data').mkdir()
     (tmp_path / 'data' / 'imagenet').symlink_to(shape_classes)
     assert set_data(cfg, None).num_train == 24
-    assert cfg.model.num_classes == 3  # a part of ImageNet is fine
+    assert cfg.model.num_classes == 3  # a subset of ImageNet is allowed
     assert cfg.train_dataloader.dataset.data_root == 'data/imagenet/'
 
 
@@ -182,7 +182,7 @@ def test_only_the_test_images_of_a_checkpoint_are_needed(shape_classes, tmp_path
     shutil.copytree(shape_classes / 'val', tmp_path / 'val')
     checkpoint = {'meta': {'dataset_meta': {'classes': ('circle', 'square', 'triangle')}}}
     assert set_data(load_config(CLASSIFIER), str(tmp_path), checkpoint).num_val == 12
-    # Weights of another kind than checkpoints say nothing of their classes.
+    # Weights other than checkpoints have no classes.
     assert set_data(load_config(CLASSIFIER), str(tmp_path), {}).num_val == 12
     with pytest.raises(DataError, match=rf'{tmp_path}/train does not exist'):
         set_data(load_config(CLASSIFIER), str(tmp_path))
@@ -219,7 +219,7 @@ def test_a_half_switch_to_the_device_is_refused():
 
 
 def several(*roots, classes=('circle', 'square', 'triangle'), kind='CocoDataset'):
-    """A wrapper around a data set in each folder."""
+    """Return a ConcatDataset with one data set per folder."""
     files = dict(ann_file='train.json', data_prefix=dict(img='images/'), metainfo=dict(classes=classes))
     return dict(type='ConcatDataset', datasets=[dict(type=kind, data_root=str(root), **files) for root in roots])
 
@@ -241,7 +241,7 @@ def test_a_mosaic_mixes_images_of_several_data_sets(shapes):
 
     cfg = load_config(CONFIG, {'mosaic_affine.img_scale': (64, 64)}, say=lambda note: None)
     cfg.train_dataloader.dataset.dataset = several(shapes, shapes)
-    with DefaultScope.overwrite_default_scope('mmdet'):  # as a Runner has it
+    with DefaultScope.overwrite_default_scope('mmdet'):  # as in a Runner
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
     assert len(dataset) == 16 and dataset.metainfo['classes'] == ('circle', 'square', 'triangle')
     assert dataset.get_data_info(11)['img_path'] == dataset.get_data_info(3)['img_path']
@@ -309,7 +309,7 @@ def test_classes_of_the_own_data():
     dataset.metainfo = dict(classes='cat')
     with pytest.raises(UsageError, match=r"num_classes=2 of .* 1 classes, \('cat',\)"):
         check_classes(cfg)
-    dataset.type, dataset.metainfo = 'BaseDataset', None  # which says nothing of its classes
+    dataset.type, dataset.metainfo = 'BaseDataset', None  # it has no classes of its own
     check_classes(cfg)
     cfg.model.roi_head = dict(bbox_head=[dict(type='A', num_classes=2), dict(type='B', num_classes=3)])  # a cascade
     cfg.model.rpn_head = dict(type='RPNHead', num_classes=1)

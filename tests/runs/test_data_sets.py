@@ -1,4 +1,4 @@
-"""Wrappers around data sets that cannot work are told from those that can, before anything is built."""
+"""Unusable wrappers around data sets are recognised before anything is built."""
 
 import pytest
 from mmengine.config import Config
@@ -31,7 +31,7 @@ def two(*datasets):
 
 
 def test_openimages_is_replaced_with_its_metric(shapes, tmp_path):
-    """Neither hierarchy nor classes of whole images are in a folder."""
+    """A data folder has neither a class hierarchy nor image-level classes."""
     cfg = load_config('mmdet::openimages/retinanet_r50_fpn_32xb2-1x_openimages', say=lambda line: None)
     said = []
     folder = set_data(cfg, shapes, say=said.append)
@@ -71,7 +71,7 @@ def test_classes_that_nobody_tells(shapes, wrap, kind, message):
 
 
 def test_classes_that_are_told(shapes):
-    """What the message advises is built, and repeats images."""
+    """The advice of the message works: the data set builds and repeats images."""
     dataset = two(balanced(coco(shapes)), balanced(coco(shapes)))
     check_balanced(Config(dict(train_dataloader=dict(dataset=dataset))))
     dataset['datasets'] = [each | dict(oversample_thr=1.0) for each in dataset['datasets']]

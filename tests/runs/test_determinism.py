@@ -1,4 +1,4 @@
-"""Seeds, and what a deterministic training on a GPU needs and refuses."""
+"""Seeds, and the requirements of deterministic training on a GPU."""
 
 import os
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(determinism, 'get_device', lambda: 'cuda')
     monkeypatch.setattr(determinism, '_set_in_time', False)
     monkeypatch.setattr(determinism, 'without_kernel', lambda cfg: {})
-    monkeypatch.setenv(CUBLAS, '')  # so that it is put back
+    monkeypatch.setenv(CUBLAS, '')  # so that monkeypatch restores it
     monkeypatch.delenv(CUBLAS)
 
 
@@ -80,16 +80,16 @@ def test_what_mmengine_does_not_take_is_refused(own, message):
 def test_cublas_is_told_before_cuda_starts(gpu):
     make_deterministic(asking(), cuda_had_started=False, say=pytest.fail)
     assert os.environ[CUBLAS] == ':4096:8'
-    # A later run of this process, whose environment has been put back since.
+    # A later run of the process, after the environment was restored.
     del os.environ[CUBLAS]
     make_deterministic(asking(), cuda_had_started=True, say=pytest.fail)
     assert os.environ[CUBLAS] == ':4096:8'
 
 
 def test_cublas_was_not_told_by_a_run_that_did_not_start_cuda(gpu):
-    make_deterministic(asking(), cuda_had_started=False, say=pytest.fail)  # and is refused for another reason
+    make_deterministic(asking(), cuda_had_started=False, say=pytest.fail)  # it is refused later for another reason
     del os.environ[CUBLAS]
-    make_deterministic(asking(False), cuda_had_started=False, say=pytest.fail)  # starts it
+    make_deterministic(asking(False), cuda_had_started=False, say=pytest.fail)  # starts CUDA
     with pytest.raises(UsageError, match='CUDA has started in this process without'):
         make_deterministic(asking(), cuda_had_started=True)
 
@@ -118,7 +118,7 @@ def test_nothing_is_asked_for_on_a_cpu_or_without_it(monkeypatch, gpu):
 
 @MODELS.register_module()
 class _PooledBackbone(nn.Module):
-    """A backbone of somebody's, with a part that has no deterministic gradient."""
+    """A user's backbone with a part whose gradient may not be deterministic."""
 
     def __init__(self, part, requires_grad=True):
         super().__init__()
@@ -136,8 +136,8 @@ class _PooledBackbone(nn.Module):
         (nn.AdaptiveMaxPool2d(7), 'adaptive_max_pool2d'),
         (nn.ReflectionPad2d(1), 'pad(mode="reflect")'),
         (nn.Upsample(scale_factor=2, mode='bicubic'), 'interpolate(mode="bicubic")'),
-        (nn.Upsample(scale_factor=2, mode='bilinear'), None),  # PyTorch has a way of its own
-        (nn.AdaptiveAvgPool2d(1), None),  # is a mean
+        (nn.Upsample(scale_factor=2, mode='bilinear'), None),  # PyTorch has a deterministic implementation
+        (nn.AdaptiveAvgPool2d(1), None),  # computed as a mean
         (nn.MaxPool2d(2), None),
         (ExportableAdaptiveAvgPool2d(7), None),
     ],
@@ -233,7 +233,7 @@ def test_the_recipes_have_no_such_operator(name):
 
 @pytest.mark.slow
 def test_every_family_has_no_such_operator():
-    """As a classifier with its paper's top, one variant each: VGG's pool to 7 pixels is the one that could."""
+    """Each is a classifier with its paper's top, one variant per family: VGG's pooling to 7 px is the critical one."""
     found, seen = {}, set()
     for name, family in families.backbone_families().items():
         if family in seen or getattr(family.variants.get(name), 'top', None) is None:

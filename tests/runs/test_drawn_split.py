@@ -1,4 +1,4 @@
-"""--val-fraction and --split-seed in runs: recorded in the config, held to in a test and when a run is continued."""
+"""--val-fraction and --split-seed are recorded in the config and used again in tests and resumed runs."""
 
 import copy
 import json
@@ -26,7 +26,7 @@ CHECKPOINT = {'meta': {'dataset_meta': {'classes': ('cat',)}}}
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """annotations.json with ten images of a box each."""
+    """annotations.json with ten images of one box each."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     root = tmp_path / 'data'
     (root / 'images').mkdir(parents=True)
@@ -103,7 +103,7 @@ def test_another_folder_is_tested_on_whole(root, tmp_path):
     cfg, _ = train(root, Draw(0.3, 5))
     held_out = images_of(cfg.val_dataloader.dataset)
     said = []
-    for start in (cfg, load_config(CONFIG)):  # a run of ours; published weights
+    for start in (cfg, load_config(CONFIG)):  # a run of mmcnn; published weights
         tested = copy.deepcopy(start)
         place = tmp_path / f'others{len(said)}'
         set_data(tested, other_images_than(root, place), CHECKPOINT, say=said.append)
@@ -145,10 +145,10 @@ def test_a_run_is_not_continued_on_drawn_images_if_it_had_others_nor_the_other_w
 def test_what_is_recorded_counts_only_where_it_is_needed(root, shapes):
     cfg, _ = train(root, Draw(0.3, 5))
     assert draw_for(cfg, root, None) == Draw(0.3, 5)
-    assert draw_for(cfg, shapes, None) is None  # which has val.json
+    assert draw_for(cfg, shapes, None) is None  # it has val.json
     set_data(cfg, shapes, say=lambda line: None)
     assert 'drawn_split' not in cfg
-    cfg.drawn_split = dict(anything=1)  # somebody else's entry
+    cfg.drawn_split = dict(anything=1)  # a user's entry
     assert draw_for(cfg, root, None) is None
     assert drawn_flags(cfg) == []
 
@@ -192,7 +192,7 @@ def test_check_data_draws_too(root, run_tool):
 def test_what_is_not_typed_is_that_of_the_run_that_is_continued(root, shapes, typed, draw):
     recorded, _ = train(root, Draw(0.3, 5))
     assert draw_to_continue(recorded, root, SplitOptions(**typed)) == draw
-    assert draw_to_continue(recorded, shapes, SplitOptions()) is None  # which has val.json
+    assert draw_to_continue(recorded, shapes, SplitOptions()) is None  # it has val.json
     none = load_config(CONFIG)
     assert draw_to_continue(none, root, SplitOptions(**typed)) == draw_of(SplitOptions(**typed))
 
@@ -228,4 +228,4 @@ def test_a_run_is_continued_without_its_fraction(root, tmp_path, monkeypatch):
         assert drawn(**typed) == Draw(0.3, 5), typed
     assert drawn(resume=True, work_dir=run, val_fraction=0.3, split_seed=6) == Draw(0.3, 6)
     assert drawn(work_dir=tmp_path / 'new') is None
-    assert drawn(resume=True, work_dir=tmp_path / 'new') is None  # there is no checkpoint yet
+    assert drawn(resume=True, work_dir=tmp_path / 'new') is None  # there is no checkpoint

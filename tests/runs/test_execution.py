@@ -29,16 +29,16 @@ from mmcnn.weights.checkpoint import read_checkpoint
 
 @pytest.fixture
 def config(trained, tmp_path):
-    """The config of the finished run, for a run of its own."""
+    """A copy of the finished run's config for another run."""
     cfg = Config.fromfile(trained.work_dir / 'yolov4_cspdarknet53.py')
     cfg.work_dir = str(tmp_path / 'run')
     cfg.val_evaluator.outfile_prefix = str(tmp_path / 'val')
-    cfg.experiment_name = tmp_path.name  # MMEngine tells runs apart by it and the second of their start
+    cfg.experiment_name = tmp_path.name  # otherwise MMEngine only distinguishes runs by the second of their start
     return cfg
 
 
 def scalars(work_dir, key):
-    """The logged entries that have the key."""
+    """Return the logged entries with this key."""
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     entries = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     return [entry for entry in entries if key in entry]
@@ -46,7 +46,7 @@ def scalars(work_dir, key):
 
 @pytest.fixture
 def started(monkeypatch):
-    """Starts a run and stops it before the first step; gives the Runner."""
+    """Start a run, stop it before the first step and return the Runner."""
     runners = []
 
     class StartedError(Exception):
@@ -87,7 +87,7 @@ def test_parameter_groups_and_hooks_of_a_run(config, started):
 
 
 def test_schedule_drives_the_learning_rate(trained):
-    # Base 0.01, cosine over 2 epochs to a tenth: 0.01, then 0.01 * (1 + 0.1) / 2 in the last epoch.
+    # Cosine from 0.01 to a tenth over 2 epochs: 0.01, then 0.01 * (1 + 0.1) / 2 in the last epoch.
     files = list(trained.work_dir.glob('*/vis_data/scalars.json'))
     entries = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     rates = [entry['base_lr'] for entry in entries if 'base_lr' in entry]
@@ -101,7 +101,7 @@ def test_resumed_run_has_the_whole_state(trained, config, started):
     runner = started(config)
     stored = read_checkpoint(trained.checkpoint)
     assert (runner.epoch, runner.iter) == (2, 4)
-    # The checkpoint's state_dict is the average, ema_state_dict the raw weights.
+    # The checkpoint's state_dict is the average; ema_state_dict has the raw weights.
     (hook,) = [hook for hook in runner.hooks if isinstance(hook, StepEMAHook)]
     average, raw = stored['state_dict'], stored['ema_state_dict']
     assert any(not torch.equal(average[key], raw[f'module.{key}']) for key in average)
@@ -185,7 +185,7 @@ def test_training_gives_what_came_of_it(trained, config, capsys):
     (entry,) = result.history
     assert entry == dict(epoch=1, **{name: entry[name] for name in entry if 'loss' in name}, **result.metrics)
     assert entry['loss'] == pytest.approx(np.mean(stored['train/loss'].data[0]))
-    # A finished run that is resumed trains nothing, and draws its pictures anew.
+    # Resuming a finished run trains nothing, but draws its figures again.
     config.resume, config.load_from = True, f'{config.work_dir}/epoch_1.pth'
     config.experiment_name += '_again'
     again = training.train(config)
@@ -195,7 +195,7 @@ def test_training_gives_what_came_of_it(trained, config, capsys):
 
 @pytest.fixture
 def quiet(config, capsys):
-    """Trains one epoch with a quiet console; gives the result and what was printed: ``quiet(notes=[...])``."""
+    """Train one epoch with a quiet console; return the result and the output: ``quiet(notes=[...])``."""
 
     def run(**settings):
         config.train_cfg.max_epochs = 1
@@ -240,7 +240,7 @@ def test_what_a_quiet_run_prints(quiet, config, shapes, monkeypatch):
         f'AP = {result.metrics["AP"]:.2f}',
         f'AP50 = {result.metrics["AP50"]:.2f}',
     ]
-    # The log has it all, and what a config says is in effect.
+    # The log has everything, and settings of the config are in effect.
     text = log.read_text()
     for words in (
         'System environment:', 'Hooks will be executed', 'Checkpoints will be saved', 'creating index...',
@@ -258,7 +258,7 @@ def test_warnings_of_the_log_are_printed(config, shapes, tmp_path, capfd):
     shutil.copytree(shapes, data)
     (data / 'images' / 'train_00003.jpg').write_bytes(b'broken')
     config.train_dataloader.dataset.dataset.data_root = str(data)
-    config.train_dataloader.update(num_workers=1, persistent_workers=True)  # which prints for itself
+    config.train_dataloader.update(num_workers=1, persistent_workers=True)  # data-loading processes print directly
     config.train_cfg.max_epochs = 1
     training.train(config, console=Console())
     (line,) = [line for line in capfd.readouterr().out.splitlines() if line.startswith('warning: ')]
@@ -340,7 +340,7 @@ def test_a_class_without_objects_is_null(shapes, trained, config, tmp_path):
 
 
 def test_metrics_are_utf_8_everywhere(trained, config, tmp_path, monkeypatch):
-    """Also where the system's encoding is another one."""
+    """The encoding of the system does not matter."""
     real = Path.write_text
 
     def write(path, text, encoding='ascii', **kwargs):
@@ -368,7 +368,7 @@ def test_testing_resumes_nothing(trained, config):
     config.resume, config.load_from = True, 'gone.pth'
     (last,) = [entry for entry in scalars(trained.work_dir, 'coco/bbox_mAP') if entry['step'] == 2]
     metrics = training.test(config, str(trained.checkpoint)).metrics
-    assert metrics['AP'] == pytest.approx(last['coco/bbox_mAP'], abs=1e-4)  # the folded network
+    assert metrics['AP'] == pytest.approx(last['coco/bbox_mAP'], abs=1e-4)  # BatchNorm is fused
     assert metrics['AR100'] == pytest.approx(last['coco/bbox_AR@100'], abs=1e-4) and metrics['AR100'] > 0
     config.model.bbox_head.num_classes = 5
     with pytest.raises(CheckpointError, match=r'\.pth does not fit SingleStageDetector: 6 of another shape'):
@@ -403,7 +403,7 @@ def test_a_wrapped_model_is_folded_inside_its_wrapper():
 
 @pytest.fixture
 def leave_pictures(shapes, trained, monkeypatch):
-    """Leaves the pictures of a run that has nothing but a work dir and a metric; gives what was drawn."""
+    """Draw the predictions of a run with only a work dir and a metric; return what was drawn."""
 
     def leave(metric):
         drawn, grids = [], []
@@ -441,7 +441,7 @@ def leave_pictures(shapes, trained, monkeypatch):
 def test_grid_shows_no_crowds(leave_pictures, trained, shapes):
     drawn, ((count, path, _),) = leave_pictures(CocoMetric(str(shapes / 'val.json')))
     assert (count, path) == (8, trained.work_dir / 'predictions.png')
-    assert drawn[::2] == [1] * 8  # ground truth and predictions take turns
+    assert drawn[::2] == [1] * 8  # ground truth and predictions alternate
 
 
 def test_predictions_are_drawn_at_the_score_of_the_best_f1(leave_pictures, shapes):

@@ -1,4 +1,4 @@
-"""Runs on exported networks: an inference and an evaluation, without PyTorch's options."""
+"""Inference and evaluation with exported networks, without options for PyTorch."""
 
 import json
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_infer_refuses_what_would_change_nothing(options, reason, exported, imag
 
 
 def test_every_option_of_the_network_is_looked_at():
-    """Of an inference all but what says what is read, how sure, and what is written."""
+    """All options of an inference except for its input, score threshold and output."""
     heeded = {'checkpoint', 'sources', 'out', 'score_thr', 'format', 'font', 'batch_size', 'max_frames', 'classes'}
     assert InferOptions.__dataclass_fields__.keys() - heeded <= WITHOUT_MEANING.keys()
 
@@ -77,7 +77,7 @@ def data(exported_data, tmp_path, monkeypatch):
 def test_evaluation(batch_size, exported, data, capsys):
     path = exported()
     result = mmcnn.evaluate(path, data=data, batch_size=batch_size, work_dir='test')
-    # Of two red detections of score 1 the first is right: precision 1 at every recall.
+    # Two red detections have score 1; the first is correct, so precision is 1 at every recall.
     assert result.class_ap == pytest.approx(dict(blue=0, green=1, red=1))
     assert result.metrics['AP50'] == pytest.approx(2 / 3)
     stored = json.loads(Path('test/metrics.json').read_text())

@@ -1,4 +1,4 @@
-"""Weights of an earlier training: what becomes of the head, and the warm-start recipe."""
+"""Weights of an earlier training: what happens to the head, and the warm-start recipe."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
 from mmcnn.weights.checkpoint import Checkpoint
 from mmcnn.zoo.sizes import detector_configs
-from tests.weights.conftest import yolov5  # noqa: F401  the peer's fixture
+from tests.weights.conftest import yolov5  # noqa: F401  the fixture that stands in for ultralytics
 from tests.weights.test_loading import detector, filled, saved, trainable, values
 
 HEAD = 'bbox_head.predictions.'
@@ -96,7 +96,7 @@ def test_a_yolov5_file_says_its_classes_itself(yolov5, tmp_path):  # noqa: F811
         assert hook.story.startswith(f'{path}: the head {"is kept" if kept else "is newly initialised"}')
 
 
-#: Detectors of MMDetection -> their layers that follow the number of classes, and no others.
+#: Detectors of MMDetection -> exactly the layers that depend on the number of classes.
 CLASS_LAYERS_OF = {
     'retinanet_r50_fpn': ('bbox_head.retina_cls.',),
     'cascade-rcnn_r50_fpn': tuple(f'roi_head.bbox_head.{i}.fc_cls.' for i in range(3)),
@@ -111,7 +111,7 @@ MODELS_OF_MMDET = Path(mmdet.__file__).parent / '.mim/configs/_base_/models'
 
 
 def of_mmdet(name, classes):
-    """A config of MMDetection's on a small backbone of ours, and its network of distinct values."""
+    """Return a config of MMDetection with a small backbone, and its network filled with distinct values."""
     cfg = Config.fromfile(MODELS_OF_MMDET / f'{name}.py')
     cfg.model.backbone = dict(type='mmcnn.mobilenetv2', out_indices=(2, 3, 4, 5))
     cfg.model.neck.pop('in_channels')
@@ -123,7 +123,7 @@ def of_mmdet(name, classes):
 
 
 def set_channels(node):
-    """8 in place of the 256 and 1024 of the heads."""
+    """Reduce the 256 and 1024 channels of the heads to 8."""
     for key, value in node.items():
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, dict):
@@ -265,7 +265,7 @@ def test_the_backbones_own_weights_are_not_asked_for():
 
 
 def test_the_same_command_starts_from_weights_and_goes_on(shapes, trained, tmp_path):
-    """As after a preemption: what is resumed has the weights already, and its recipe."""
+    """After a preemption, the resumed checkpoint already contains the weights and their recipe."""
     wide = {'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33}
     options = dict(weights=trained.checkpoint, resume=True, cfg_options=wide)
     first = prepared(shapes, tmp_path, **options)

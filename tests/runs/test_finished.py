@@ -1,4 +1,4 @@
-"""A run that has come to its end says so, and nothing of it is touched again."""
+"""A finished run reports that it is finished, and is not changed again."""
 
 import json
 import math
@@ -19,7 +19,7 @@ HISTORY = [dict(epoch=1, loss=2.0), dict(epoch=2, loss=1.0, AP=0.25)]
 
 @pytest.fixture
 def finished(tmp_path):
-    """``finished(epochs)``: config of a run in a folder where one of six epochs has ended, to be resumed."""
+    """``finished(epochs)`` returns the config that resumes a finished run of six epochs."""
     write_record(tmp_path, RunKind('x', None, 'demo'), epochs=6)
     result = TrainResult(tmp_path, None, None, dict(AP=0.25), {'a': 0.5, 'b': math.nan}, HISTORY)
     note_finished(tmp_path, config(tmp_path, max_epochs=6), result)
@@ -45,7 +45,7 @@ def test_nothing_is_left(finished, tmp_path, epochs, story):
     assert (result.work_dir, result.best, result.last) == (tmp_path, None, tmp_path / 'last.pth')
     assert (result.metrics, result.history) == (dict(AP=0.25), HISTORY)
     assert result.class_ap['a'] == 0.5 and math.isnan(result.class_ap['b'])
-    json.loads((tmp_path / RECORD).read_text(), parse_constant=pytest.fail)  # no NaN, which JSON does not have
+    json.loads((tmp_path / RECORD).read_text(), parse_constant=pytest.fail)  # JSON has no NaN
 
 
 def test_what_is_left_is_trained(finished, tmp_path):
@@ -58,7 +58,7 @@ def test_what_is_left_is_trained(finished, tmp_path):
 
 
 def test_a_run_that_was_killed_after_its_last_step_has_its_validation_left(finished, tmp_path):
-    write_record(tmp_path, RunKind('x', None, 'demo'), epochs=6)  # it has begun anew
+    write_record(tmp_path, RunKind('x', None, 'demo'), epochs=6)  # it was started again
     assert nothing_left(finished(6), checkpoint(epoch=6)) is None
     story, result = nothing_left(finished(5), checkpoint(epoch=6))
     assert story.startswith('nothing left to train: 6 epochs are done, and 5') and result.metrics == {}
@@ -69,7 +69,7 @@ PATIENCE = dict(type='mmcnn.ResumableEarlyStoppingHook', monitor='x/score')
 
 @pytest.fixture
 def ended_early(make_runner, scores, tmp_path):
-    """``ended_early(6, hook, ...)``: config of a run that has ended after 3 of 6 epochs, to be resumed."""
+    """``ended_early(6, hook, ...)`` returns the config that resumes a run that ended after 3 of 6 epochs."""
     scores(0.3, 0.2, 0.1)
     hook = dict(PATIENCE, rule='greater', patience=2)
     runner = make_runner(tmp_path, 6, [hook], checkpoint=dict(save_best=None))
@@ -100,7 +100,7 @@ def test_without_patience_it_goes_on(ended_early):
     assert nothing_left(ended_early(6), checkpoint(epoch=3)) is None
     assert nothing_left(ended_early(6, PATIENCE | dict(patience=3)), checkpoint(epoch=3)) is None
     assert nothing_left(ended_early(6, PATIENCE | dict(monitor='y', patience=1)), checkpoint(epoch=3)) is None
-    assert nothing_left(ended_early(6, PATIENCE | dict(patience=1)), checkpoint(epoch=2)) is None  # an earlier one
+    assert nothing_left(ended_early(6, PATIENCE | dict(patience=1)), checkpoint(epoch=2)) is None  # an earlier epoch
     assert nothing_left(ended_early(6, dict(type='EMAHook')), checkpoint(epoch=3)) is None
 
 

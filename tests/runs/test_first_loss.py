@@ -1,4 +1,4 @@
-"""Which trainings are proven by a loss, and what their data give."""
+"""Which trainings check their first loss, and what their data provide."""
 
 import pytest
 from mmengine.config import Config
@@ -33,9 +33,9 @@ def test_what_the_transforms_load(pipeline, given):
 @pytest.mark.parametrize(
     ('config', 'in_full', 'swapped', 'is_proven'),
     [
-        (cfg(), True, False, True),  # a config of the user's with one of our backbones
+        (cfg(), True, False, True),  # a user's config with one of our backbones
         (cfg('ResNet'), True, True, True),  # --backbone mmdet.ResNet
-        (cfg('ResNet'), True, False, False),  # as MMDetection has it
+        (cfg('ResNet'), True, False, False),  # MMDetection's config
         (cfg(), False, True, False),  # one of our detectors
         (cfg(type='Classifier'), True, True, False),
     ],

@@ -1,4 +1,4 @@
-"""What a training first uses at its first validation is tried before its first step."""
+"""Components that a training first uses in its first validation are tested before its first step."""
 
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ def coco(shapes):
 
 
 class Foreign:
-    """A metric of somebody else's, which cannot be asked."""
+    """A metric of another library, whose names are unknown."""
 
     def __init__(self, prefix):
         self.prefix = prefix
@@ -97,7 +97,7 @@ def test_of_metrics_that_cannot_be_asked_the_prefix_counts(coco):
     best = [CheckpointHook(save_best='voc/AP50', rule='greater')]
     start(Foreign('voc'), hooks=best)
     start(coco, Foreign('voc'), hooks=best)
-    start(Foreign(None), hooks=best)  # nothing is known
+    start(Foreign(None), hooks=best)  # its prefix is unknown
     with pytest.raises(UsageError, match=r'save_best=voc/AP50: .*; the name must begin with coco/'):
         start(Foreign('coco'), hooks=best)
     with pytest.raises(UsageError, match=r'save_best=voc/AP50: .*did you mean coco/'):

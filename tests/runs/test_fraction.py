@@ -1,4 +1,4 @@
-"""A training on a share of its images, which a resumed run keeps."""
+"""A training on a fraction of its images, which a resumed run keeps."""
 
 import pytest
 

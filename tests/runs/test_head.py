@@ -25,7 +25,7 @@ def test_data_sets_inside_of_wrappers():
 
 @pytest.fixture
 def runner(tmp_path, monkeypatch):
-    """What the rows are made from: a network of 8 parameters, two images a batch."""
+    """The parts of a runner that the rows need: a network of 8 parameters, two images per batch."""
     monkeypatch.chdir(tmp_path)
     cfg = Config(
         dict(
@@ -75,7 +75,7 @@ def test_weights_and_what_a_run_goes_on_from(runner, tmp_path):
     assert rows['data'] == 'data: 1,200 training images, no validation; 2 classes (cat, dog)'
     assert rows['steps'] == '30 epochs x 600 iterations; a line'
     assert rows['weights'] == 'a.pth: 8 entries loaded'
-    # A note of the command says what is resumed, and how many epochs of it are done.
+    # The command prints a note about what is resumed and how many epochs it has.
     runner.cfg.update(resume=True, load_from=str(tmp_path / 'run' / 'epoch_2.pth'))
     runner.epoch, runner.iter = 2, 1250
     assert list(dict(training_rows(runner))) == ['model', 'data', 'device', 'steps', 'log']

@@ -14,7 +14,7 @@ from mmcnn.runs.history_hook import HistoryHook
 
 
 class Journal(Hook):
-    """Notes the losses of every iteration by itself, and can end the process after so many."""
+    """Record the losses of every iteration independently; can terminate the process after some iterations."""
 
     def __init__(self, ends_after=None):
         self.losses, self.ends_after = {}, ends_after
@@ -74,7 +74,7 @@ def test_going_back_to_an_earlier_epoch_forgets_the_later_ones(make_runner, tmp_
     scores(0.1, 0.2, 0.3, 0.5, 0.6)
     first = make_runner(tmp_path, hooks=[HistoryHook()])
     first.train()
-    # The checkpoint of epoch 2 was written once more after its validation.
+    # The checkpoint of epoch 2 was written again after its validation.
     again = make_runner(tmp_path, epochs=4, resume=tmp_path / 'epoch_2.pth', hooks=[HistoryHook()])
     again.train()
     assert [(entry['epoch'], entry['x/score']) for entry in history_of(again)] == [
@@ -142,7 +142,7 @@ def test_iterations_are_gone_on_with(make_runner, tmp_path, scores):
 
 
 def test_losses_leave_the_device_once_an_iteration(make_runner, tmp_path, monkeypatch):
-    """Each reading of a number from a GPU waits for it, so that no hook of ours may read a loss by itself."""
+    """Reading a number from a GPU waits for it, so our hooks must not read losses one by one."""
     read = []
 
     def spy(name):

@@ -1,4 +1,4 @@
-"""img_size: the side of the network input, of detectors and of classifiers."""
+"""img_size: the size of the network input of detectors and classifiers."""
 
 import re
 
@@ -25,7 +25,7 @@ def test_img_size_reaches_every_transform():
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         scaled = [step for step in cfg[loader].dataset.pipeline if 'img_scale' in step]
         assert [step.img_scale for step in scaled] == [(416, 416)]
-    # 480 and 896 of 608, at 416: 328.4 and 613.05, to multiples of 32.
+    # 480 and 896 at 608 correspond to 328.4 and 613.05 at 416, which are rounded to multiples of 32.
     assert cfg.model.data_preprocessor.batch_augments[0].random_size_range == (320, 608)
 
 
@@ -52,7 +52,7 @@ def scales(cfg, loader):
 def test_img_size_of_mmdetections_transforms_is_the_longer_side():
     cfg = load_config('yolov3_darknet53')
     set_img_size(cfg, 320)
-    # 320 to 608 px become 0.53 times as much, in multiples of 32: 5.3 and 10 of them.
+    # 320 to 608 px are scaled by 0.53 and rounded to multiples of 32: 5.3 and 10 of them.
     assert scales(cfg, 'train_dataloader') == [[(160, 160), (320, 320)]]
     assert scales(cfg, 'val_dataloader') == [(320, 320)]
     cfg = load_config('faster_rcnn_resnet50_fpn')
@@ -85,7 +85,7 @@ def test_image_size_that_is_typed():
     cfg = load_config(CLASSIFIER)
     set_img_size(cfg, 100)
     assert sizes(cfg) == [(100, 100)] * 3
-    set_img_size(cfg, None)  # as a recorded config has it
+    set_img_size(cfg, None)  # as in a recorded config
     assert sizes(cfg) == [(100, 100)] * 3
     with pytest.raises(UsageError, match='img_size=31: it must be at least 32'):
         set_img_size(cfg, 31)

@@ -18,7 +18,7 @@ from mmcnn.runs.options import InferOptions
 
 @pytest.fixture
 def album(shapes, tmp_path, monkeypatch):
-    """The current folder, with an album of images: one in a subfolder, a grey one, and one that is drawn as .png."""
+    """The current folder with an album of images, one of them in a subfolder."""
     monkeypatch.chdir(tmp_path)
     root = Path('album')
     sources = sorted((shapes / 'images').iterdir())
@@ -35,7 +35,7 @@ def detector(trained):
 
 @pytest.fixture
 def run(trained):
-    """``run(sources, **options)``: infers on the CPU, with all boxes of a score of 0.001."""
+    """``run(sources, **options)``: infer on the CPU with a score threshold of 0.001."""
 
     def run(*sources, **options):
         options = dict(device='cpu', score_thr=0.001) | options
@@ -85,7 +85,7 @@ def test_a_video_has_as_many_frames_the_same_rate_and_size(run, videos, detector
         assert len(record) == pytest.approx(len(found), abs=batch_size - 1)
         if len(record) == len(found) > 0:
             apart = [np.abs(image.astype(int) - other.image).mean() for image in (found.plot(one.image), one.image)]
-            assert apart[0] < apart[1] / 2  # MPEG-4 is not exact, but boxes are drawn
+            assert apart[0] < apart[1] / 2  # MPEG-4 is lossy, but the boxes are drawn
     assert result.objects > 5
 
 
@@ -134,7 +134,7 @@ def test_max_frames(run, videos, album, tmp_path):
 
 
 class Camera:
-    """Gives images until someone presses Ctrl-C."""
+    """A camera that gives three images before someone presses Ctrl-C."""
 
     def __init__(self, source, api):
         self.count = 0
@@ -186,7 +186,7 @@ def test_what_was_found_before_ctrl_c_is_kept(run, videos, album):
 
 
 def refused_nothing(report):
-    """All images and boxes can be trained on; of boxes that a network without training draws, some are tiny."""
+    """All images and boxes can be used for training; some boxes of an untrained network are tiny."""
     assert {finding.kind for finding in report.findings} <= {'class without a box', 'box below a pixel'}, (
         report.findings
     )
@@ -211,7 +211,7 @@ def test_coco_labels_are_a_data_set(run, detector, album):
         assert (boxes[:, :2] + boxes[:, 2:]).max() <= 64
         assert [each['score'] for each in own] == pytest.approx(found.scores.tolist())
         assert all(each['area'] == pytest.approx(each['bbox'][2] * each['bbox'][3], abs=0.01) for each in own)
-    # As it is, it is what --data takes.
+    # The file can be used with --data unchanged.
     data = Path('data')
     data.mkdir()
     album.rename(data / 'images')
@@ -248,7 +248,7 @@ def test_frames_that_are_labelled_are_written(run, videos, tmp_path):
     names = [f'clip.mp4/00000{i}.jpg' for i in range(3)]
     assert [image['file_name'] for image in json.loads((result.folder / 'coco.json').read_text())['images']] == names
     for name, frame in zip(names, read_video(made), strict=True):
-        assert np.abs(read_image(result.folder / 'frames' / name).astype(int) - frame.image).mean() < 3  # not drawn on
+        assert np.abs(read_image(result.folder / 'frames' / name).astype(int) - frame.image).mean() < 3  # without boxes
         assert (result.folder / 'yolo' / 'labels' / name).with_suffix('.txt').is_file()
 
 

@@ -1,4 +1,4 @@
-"""Variables of launchers that cannot be right are one sentence, before anything is read by them."""
+"""Invalid environment variables of launchers lead to a one-sentence error before anything uses them."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from mmcnn.runs.launcher import check_launcher, collect_in_memory
 
 @pytest.fixture
 def variables(monkeypatch):
-    """Sets variables where no launcher has set any: ``variables(RANK=1)``."""
+    """Set variables in an environment without a launcher: ``variables(RANK=1)``."""
     for name in (*(name for names in VARIABLES.values() for name in names), 'LOCAL_RANK', 'SLURM_LOCALID'):
         monkeypatch.delenv(name, raising=False)
     return lambda **values: [monkeypatch.setenv(name, str(value)) for name, value in values.items()]
@@ -51,7 +51,7 @@ def test_variables_that_cannot_be_right(variables, launcher, values, message):
     variables(**values)
     with pytest.raises(UsageError, match=f'^{message}'):
         check_launcher(launcher)
-    with pytest.raises(UsageError, match=f'^{message}'):  # the console has asked for the rank by then
+    with pytest.raises(UsageError, match=f'^{message}'):  # the console has read the rank before
         mmcnn.train('yolov5_n', data='demo', launcher=launcher)
     with pytest.raises(UsageError, match=f'^{message}'):
         mmcnn.evaluate('best.pth', launcher=launcher)
@@ -63,7 +63,7 @@ def test_variables_that_cannot_be_right(variables, launcher, values, message):
         ('none', {}),
         ('none', dict(RANK=0, WORLD_SIZE=1)),
         ('none', dict(RANK='of a game', WORLD_SIZE=1)),
-        ('none', dict(SLURM_PROCID=3, SLURM_NTASKS=2)),  # of a sweep; no business of a run without a launcher
+        ('none', dict(SLURM_PROCID=3, SLURM_NTASKS=2)),  # from a sweep; irrelevant without a launcher
         ('pytorch', dict(RANK=1, WORLD_SIZE=2, LOCAL_RANK=1)),
         ('slurm', dict(SLURM_PROCID=1, SLURM_NTASKS=2, RANK='x')),
     ],
@@ -75,7 +75,7 @@ def test_variables_that_can_be_right(variables, launcher, values):
 
 @METRICS.register_module()
 class _Lonely(BaseMetric):
-    """A metric of somebody's that does not let its base be told where results are collected."""
+    """A user's metric that does not pass collect_device on to its base class."""
 
     def __init__(self):
         super().__init__()
@@ -101,7 +101,7 @@ def test_ranks_hand_their_results_over_by_their_group():
     assert cfg.test_evaluator.collect_device == 'gpu'
 
 
-#: Evaluates on one of two ranks, in a folder that the other does not have.
+#: Evaluates on one of two ranks, each in a different folder.
 PROGRAM = """
 import json, sys
 import torch
@@ -137,6 +137,6 @@ def test_two_nodes_without_a_shared_folder_evaluate_together(tmp_path):
             )
         )
     outputs = [process.communicate(timeout=120)[0] for process in processes]
-    # Of images 0 to 2 (the fourth is a repetition that the sampler adds): 0 and 2 of rank 0, 1 of rank 1, all right.
+    # Images 0 and 2 of rank 0 and 1 of rank 1 are all correct; the sampler adds the fourth as a repetition.
     assert [json.loads(output.splitlines()[-1]) for output in outputs] == [{'accuracy/top1': 100.0}] * 2
     assert not any(path.name == '.dist_test' for path in tmp_path.rglob('*'))

@@ -1,4 +1,4 @@
-"""Where the numbers of a run go, by one flag, and what is not installed is said before the training needs it."""
+"""Choosing loggers with one option; missing packages are reported before the training needs them."""
 
 import sys
 from types import ModuleType
@@ -66,7 +66,7 @@ def test_an_entry_of_the_config_stays_as_it_is_and_new_ones_have_names(cfg, monk
 
 @pytest.mark.parametrize('visualizer', [None, dict(type='Visualizer'), dict(type='Visualizer', vis_backends=None)])
 def test_a_config_without_back_ends(visualizer):
-    """A classifier's, for example."""
+    """For example, a classifier's config."""
     cfg = Config(dict(work_dir='x', visualizer=visualizer))
     set_loggers(cfg, ('tensorboard',))
     assert types(cfg) == ['TensorboardVisBackend'] and cfg.visualizer.type == 'Visualizer'
@@ -83,7 +83,7 @@ def test_what_is_not_installed_is_named_with_its_command(cfg, monkeypatch, name,
     with pytest.raises(DependencyError, match=reason):
         check_backends(cfg, training=True)
     said = []
-    check_backends(cfg, False, said.append)  # an evaluation of what was trained elsewhere
+    check_backends(cfg, False, said.append)  # an evaluation of a run that was trained elsewhere
     assert types(cfg) == ['LocalVisBackend']
     assert len(said) == 1 and said[0].endswith('the evaluation continues without it')
 

@@ -1,4 +1,4 @@
-"""Masks and maps of pixels: a folder without them is refused where a config reads them."""
+"""Instance masks and semantic maps: data folders without them are refused if a config reads them."""
 
 import json
 
@@ -15,8 +15,8 @@ RLE = dict(size=[64, 64], counts=[0, 10, 4086])
 
 @pytest.fixture
 def folder(shapes, tmp_path):
-    """A data folder whose boxes have a segmentation: ``folder(train=POLYGON, val=RLE, one=[])``; ``one`` is that of
-    the first box to train on."""
+    """Write a data folder with segmentations: ``folder(train=POLYGON, val=RLE, one=[])``; ``one`` is that of the first
+    training box."""
 
     def write(train=None, val=None, one=None):
         for split, mask in (('train', train), ('val', val)):
@@ -53,7 +53,7 @@ def test_masks_are_used_where_they_are(folder):
             dict(train=POLYGON),
             r'val_dataloader: .*with_mask=True.* in .*val.json have no segmentation: give each a polygon',
         ),
-        (dict(train=[[1, 2, 3, 4]], val=RLE), 'train.json have no segmentation'),  # no polygon: MMDetection ignores it
+        (dict(train=[[1, 2, 3, 4]], val=RLE), 'train.json have no segmentation'),  # no polygon: ignored by MMDetection
         (dict(train=dict(size=[2, 2]), val=RLE), 'train.json have no segmentation'),
     ],
 )

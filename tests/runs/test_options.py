@@ -1,4 +1,4 @@
-"""Options refuse values that no run can have, by type and by range."""
+"""Options refuse invalid types and values out of range."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def test_what_fits_is_taken():
     options = TrainOptions(
         config='x', epochs=np.int64(3), cache_gb=1, data=path, resume='c.pth', seed=2**32 - 1, img_size=None
     )
-    assert (options.epochs, type(options.epochs)) == (3, int)  # a config can hold it
+    assert (options.epochs, type(options.epochs)) == (3, int)  # can be stored in a config
     assert (options.cache_gb, options.data, options.resume, options.seed) == (1, path, 'c.pth', 2**32 - 1)
     assert type(TrainOptions(config='x', cache_gb=np.float32(0.5)).cache_gb) is float
     assert InferOptions(checkpoint='x.pth', sources=0, format='coco', score_thr=1).format == ('coco',)

@@ -1,4 +1,4 @@
-"""A backbone of the user's own, in a package of his own: trained, and read again only where he says so."""
+"""A user's backbone in a package outside mmcnn: trained, and only imported again on request."""
 
 import sys
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
 from mmcnn.weights import own_modules
 
-#: As docs/own_backbone.md has it.
+#: The example of docs/own_backbone.md.
 PACKAGE = """
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
@@ -51,7 +51,7 @@ model = dict(backbone=dict(_delete_=True, type='PlainNet'))
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A package on the path that nobody has imported, and a config: ``package``, ``config``, ``ran`` (it was)."""
+    """A package on the path, not yet imported, and a config: ``package``, ``config``, ``ran`` (a file it creates)."""
     name = f'own_package_{tmp_path.name}'
     (tmp_path / name).mkdir()
     ran = tmp_path / 'ran'
@@ -73,7 +73,7 @@ def own(tmp_path, monkeypatch):
 
 @pytest.fixture
 def checkpoint(own, tmp_path):
-    """A checkpoint of his detector, from a process that is gone: nothing of his is imported or trusted here."""
+    """A checkpoint of the user's detector from another process: his package is neither imported nor trusted here."""
     own_modules.import_modules([own.package])
     cfg = load_config(own.config)
     own_modules.record_imports(cfg, [own.package])
@@ -129,7 +129,7 @@ def test_a_training_imports_it_and_writes_that_down(own, shapes, tmp_path):
 
 
 def test_a_plain_module_takes_the_place_of_mmdetections(own, tmp_path):
-    """Without init_cfg and out_indices, by a config that inherits from MMDetection's, and by one word."""
+    """It has no init_cfg and out_indices, and is used by a config that inherits from MMDetection's, and by name."""
     code = (tmp_path / own.package.replace('.', '/')).with_suffix('.py')
     text = code.read_text().replace('BaseModule)', 'nn.Module)').replace(', init_cfg=None', '')
     code.write_text(text.replace('super().__init__(init_cfg)', 'super().__init__()').replace('[2:]', '[1:]'))
@@ -179,7 +179,7 @@ def test_an_exported_network_needs_none(tmp_path):
 
 @pytest.mark.slow
 def test_by_the_command_from_outside(own, shapes, tmp_path):
-    """Trains, tests, exports and detects in processes of their own, with the package on PYTHONPATH only."""
+    """Train, test, export and detect in separate processes with the package only on PYTHONPATH."""
     import os
     import subprocess
 

@@ -1,4 +1,4 @@
-"""What a config says of how fast a training is: what it may hold, what is settled, what is put into effect."""
+"""The performance settings of a config: which are allowed, how they are derived, and how they are applied."""
 
 import subprocess
 import sys
@@ -127,7 +127,7 @@ MOSAIC = dict(train_dataloader=dict(dataset=dict(pipeline=[dict(type='mmcnn.Mosa
         (dict(cudnn_benchmark=False), MOSAIC, False),
         (dict(cudnn_benchmark=True), {}, True),
         (None, MOSAIC | dict(deterministic=True), False),
-        (None, MOSAIC | dict(env_cfg=dict(cudnn_benchmark=False)), False),  # of an earlier release
+        (None, MOSAIC | dict(env_cfg=dict(cudnn_benchmark=False)), False),  # from an earlier release
         (None, dict(env_cfg=dict(cudnn_benchmark=True)), True),
         (dict(cudnn_benchmark=True), dict(env_cfg=dict(cudnn_benchmark=None)), True),
     ],
@@ -135,7 +135,7 @@ MOSAIC = dict(train_dataloader=dict(dataset=dict(pipeline=[dict(type='mmcnn.Mosa
 def test_cudnn_tries_its_algorithms_where_images_have_one_size(gpu, own, entries, expected):
     cfg = settled(own, **entries)
     assert tries_algorithms(cfg) is expected
-    # What a checkpoint records for an evaluation, whose images have many sizes, is what the config said.
+    # The checkpoint records the user's value, because an evaluation has images of many sizes.
     assert cfg.get('env_cfg') == entries.get('env_cfg')
 
 
@@ -205,7 +205,7 @@ def test_tf32_is_set_and_put_back():
 
 @pytest.mark.skipif(not hasattr(torch.backends.cudnn, 'conv'), reason='this PyTorch has only the older switches')
 def test_switches_of_tf32_are_put_back_however_they_were_set():
-    """Each way to set them in a process of its own, all forked by one that has imported mmcnn."""
+    """Each way to set them is tried in a separate process, forked from one that has imported mmcnn."""
     code = """
 import os
 import torch
@@ -256,7 +256,7 @@ class Backbone(nn.Module):
 
 @pytest.fixture
 def runner():
-    """``runner(**performance)``: just before a training, which has been resumed: with momenta and averages."""
+    """``runner(**performance)`` returns a resumed runner, with momenta and averages, just before its training."""
 
     def make(**own):
         model = nn.Module()
@@ -288,7 +288,7 @@ def test_channels_last_reaches_weights_averages_and_momenta_and_no_file(runner):
     assert all(value.is_contiguous() for part in checkpoint.values() for value in part.values())
     assert checkpoint['state_dict'].keys() == before.keys()
     assert all(torch.equal(checkpoint['state_dict'][name], value) for name, value in before.items())
-    assert not weight.is_contiguous()  # the training goes on as it was
+    assert not weight.is_contiguous()  # the training continues unchanged
 
 
 @pytest.mark.parametrize(('own', 'expected'), [({}, True), (dict(channels_last=False), False)])
@@ -307,7 +307,7 @@ def test_channels_last_averages_what_is_validated_and_saved(runner, update_buffe
     PerformanceHook().before_train(made)
     with torch.no_grad():
         made.model.backbone.conv.weight.fill_(3.0)
-    ema.ema_model.update_parameters(made.model)  # the first time it copies them
+    ema.ema_model.update_parameters(made.model)  # the first update copies
     assert (ema.ema_model.module.backbone.conv.weight == 3).all()
     with torch.no_grad():
         made.model.backbone.conv.weight.fill_(5.0)
@@ -349,13 +349,13 @@ def test_cudnn_tries_no_algorithms_in_a_validation(runner):
 
 @pytest.mark.slow
 def test_a_training_in_channels_last_and_compiled_is_the_same_but_for_rounding(shapes, tmp_path):
-    """Its checkpoints are resumed, evaluated and read as any other."""
+    """Its checkpoints can be resumed, evaluated and loaded like others."""
     options = dict(data=shapes, device='cpu', img_size=64, batch_size=4, workers=0, epochs=2)
     tiny = {'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33}
     quick = {'performance.compile': dict(backend='aot_eager')}
     plain = mmcnn.train('yolov5_n', work_dir=tmp_path / 'plain', cfg_options=tiny, **options)
     fast = mmcnn.train('yolov5_n', work_dir=tmp_path / 'fast', cfg_options=tiny | quick, channels_last=True, **options)
-    # A rounding of the first steps is larger in later ones: the weights move apart.
+    # Rounding errors of the first steps grow: the weights diverge.
     for one, other, rounding in zip(plain.history, fast.history, (1e-5, 1e-2), strict=True):
         assert other['loss'] == pytest.approx(one['loss'], rel=rounding)
     weights = [torch.load(each.last, weights_only=True)['state_dict'] for each in (plain, fast)]

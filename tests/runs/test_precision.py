@@ -1,4 +1,4 @@
-"""Mixed precision: which of the two, its loss scale, and what a resumed run goes on in."""
+"""Mixed precision: float16 or bfloat16, the loss scale, and the precision of a resumed run."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ CONFIG = 'yolov4_cspdarknet53'
 
 @pytest.fixture
 def card(monkeypatch):
-    """``card(bf16)``: there is a GPU, which computes in bfloat16 or does not."""
+    """``card(bf16)`` simulates a GPU with or without bfloat16."""
 
     def use(bf16):
         monkeypatch.setattr('mmcnn.runs.precision.get_device', lambda: 'cuda')
@@ -156,7 +156,7 @@ FOUND = 'which this processor supports by AVX512-BF16 and AMX'
 
 @pytest.fixture
 def cpu(monkeypatch):
-    """``cpu(features)``: there is no GPU, and the processor computes in bfloat16 with these."""
+    """``cpu(features)`` simulates a machine without a GPU whose processor has these bfloat16 features."""
 
     def use(features):
         monkeypatch.setattr('mmcnn.runs.precision.get_device', lambda: 'cpu')
@@ -166,7 +166,7 @@ def cpu(monkeypatch):
 
 
 def on_cpu(amp, options=None, typed=False):
-    """The optimizer wrapper and the notes of a new run on a CPU."""
+    """Return the config and the notes of a new run on a CPU."""
     notes = []
     cfg = load_config(CONFIG, options or {}, say=lambda note: None)
     set_amp(cfg, amp, notes.append)
@@ -337,7 +337,7 @@ def test_a_resumed_run_goes_on_in_its_precision_where_amp_names_none(card, befor
         ('bf16', 'fp32', False, '; --amp bf16 keeps it'),
         ('fp16', 'bf16', 'bf16', '; --amp fp16 keeps it'),
         ('fp32', 'bf16', True, '; --amp off keeps it'),
-        ('fp32', 'bf16', None, '; --amp off keeps it'),  # by the config
+        ('fp32', 'bf16', None, '; --amp off keeps it'),  # set in the config
     ],
 )
 def test_another_precision_than_before_is_said(card, before, now, amp, end):

@@ -1,4 +1,4 @@
-"""Steps that a loss scale skips are no faults; validation in mixed precision."""
+"""Steps skipped by a loss scale are not errors; validation in mixed precision."""
 
 from types import SimpleNamespace
 
@@ -16,13 +16,13 @@ from mmcnn.runs.precision_hook import PrecisionHook
 
 @pytest.fixture
 def amp(monkeypatch):
-    """MMEngine's wrapper, on a CPU."""
+    """MMEngine's AmpOptimWrapper on a CPU."""
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', lambda **kwargs: torch.amp.GradScaler('cpu', **kwargs))
 
 
 class Norms(Hook):
-    """What a log would show of the norm, each iteration; gradients of some iterations overflow."""
+    """Record the norm that a log would show in each iteration; gradients of some iterations overflow."""
 
     def __init__(self, overflows):
         self.overflows, self.seen = overflows, []
@@ -57,7 +57,7 @@ def test_a_run_in_fp16_goes_on_from_one_in_bf16():
     checkpoint = dict(optimizer=dict(loss_scaler=dict(scale=8.0)))
     PrecisionHook().after_load_checkpoint(None, checkpoint)
     assert checkpoint['optimizer'] == dict(loss_scaler=dict(scale=8.0))
-    PrecisionHook().after_load_checkpoint(None, dict(state_dict={}))  # of weights alone
+    PrecisionHook().after_load_checkpoint(None, dict(state_dict={}))  # a checkpoint with weights only
 
 
 class Model(nn.Module):
@@ -80,13 +80,13 @@ def test_validation_in_the_precision_of_the_training(amp, asked, dtype, expected
     )
     cfg = Config(dict(performance=dict(val_amp=asked)))
     PrecisionHook().before_train(SimpleNamespace(model=model, optim_wrapper=wrapper, cfg=cfg))
-    with torch.autocast('cpu', enabled=False):  # as the loop has it
+    with torch.autocast('cpu', enabled=False):  # as in the validation loop
         assert model.val_step(torch.rand(1, 2)) == expected
     assert 'val_step' not in model.state_dict()
 
 
 class Head(nn.Module):
-    """A part of a detector: maps of several levels, and what its losses are computed of."""
+    """A head with maps of several levels, and the inputs of its losses."""
 
     def __init__(self):
         super().__init__()
@@ -124,5 +124,5 @@ def test_validation_in_bfloat16_on_a_cpu():
     wrapper = BFloat16OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
     runner = SimpleNamespace(model=model, optim_wrapper=wrapper, cfg=Config(dict(performance=dict(val_amp=True))))
     PrecisionHook().before_train(runner)
-    with torch.autocast('cpu', enabled=False):  # as the loop has it
+    with torch.autocast('cpu', enabled=False):  # as in the validation loop
         assert model.val_step(torch.rand(1, 2)) == torch.bfloat16

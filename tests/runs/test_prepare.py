@@ -1,4 +1,4 @@
-"""The order in which a config is completed: what is typed, what is worked out, and what contradicts."""
+"""The order in which a config is completed: user options, derived values, and contradictions."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.options import TestOptions, TrainOptions
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
-from tests.weights.conftest import yolov5  # noqa: F401  the peer's fixture
+from tests.weights.conftest import yolov5  # noqa: F401  the fixture that stands in for ultralytics
 
 NARROW = {'model.widen_factor': 0.125, 'model.deepen_factor': 0.1}
 NO_VALIDATION = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
@@ -15,7 +15,7 @@ NO_VALIDATION = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
 
 @pytest.fixture
 def finished(shapes, tmp_path):
-    """The run of a tiny detector: ``finished({'cfg option': value}, epochs=3)``."""
+    """Prepare the run of a tiny detector: ``finished({'cfg option': value}, epochs=3)``."""
 
     def finish(cfg_options=(), config='yolov4_cspdarknet53_narrow', **options):
         defaults = dict(data=shapes, work_dir=tmp_path / 'run', device='cpu', img_size=64, batch_size=2, workers=0)
@@ -78,7 +78,7 @@ def test_weights_for_the_backbone_alone(finished, tmp_path):
     assert run.cfg.model.backbone.init_cfg == dict(type='Pretrained', checkpoint=str(path))
     swapped = finished(config='faster_rcnn_resnet50_fpn', backbone='resnet18', backbone_weights=path)
     assert swapped.cfg.model.backbone.init_cfg == dict(type='Pretrained', checkpoint=str(path))
-    assert swapped.cfg.model.backbone.frozen_stages == 2  # as with weights of any other kind
+    assert swapped.cfg.model.backbone.frozen_stages == 2  # as with any other weights
     for other in (dict(resume=True), dict(load_from=path), dict(cfg_options={'model.backbone.init_cfg.type': 'x'})):
         with pytest.raises(UsageError, match=r'^backbone_weights=\S+c\.pth and .* both set the initial weights'):
             finished(backbone_weights=path, **other)
@@ -113,7 +113,7 @@ def test_an_environment_that_the_runner_cannot_set_up(finished):
 
 @pytest.mark.parametrize('config', [None, 'yolov5_n'])
 def test_data_is_evaluated_by_the_classes_that_the_weights_name(config, yolov5, shapes, tmp_path):  # noqa: F811
-    """Also where the config is named; those of the data are in another order, which nothing else would tell."""
+    """A named config changes nothing; the data have another order of classes, which could not be detected otherwise."""
     peer = yolov5.model('n', focus=False, nc=3)
     peer.names = ['triangle', 'circle', 'square']
     path = yolov5.save(peer, tmp_path / 'yolov5n.pt')

@@ -1,4 +1,4 @@
-"""What a run changes in the process is put back."""
+"""Changes that a run makes to the process are undone."""
 
 import logging
 import multiprocessing
@@ -68,7 +68,7 @@ def test_everything_is_as_it_was(tmp_path, error):
         assert raised is error
     assert state() == before
     assert MMLogger.get_instance('mine') is mine
-    assert len(handlers) == 1 and handlers[0].stream is None  # closed
+    assert len(handlers) == 1 and handlers[0].stream is None  # it is closed
     del MMLogger._instance_dict['mine']
 
 
@@ -88,7 +88,7 @@ def managers(cls=ManagerMixin):
 
 
 def snapshot():
-    """What a person, or the next run, could notice of a run that is over."""
+    """Return everything that a user or the next run could notice of a finished run."""
     return dict(
         environment=dict(os.environ),
         path=[*sys.path],
@@ -107,13 +107,13 @@ def snapshot():
 
 
 def open_files():
-    """Their numbers, without the one that listing them takes."""
+    """Return the numbers of open files except for the one that lists them."""
     return [name for name in os.listdir('/proc/self/fd') if os.path.lexists(f'/proc/self/fd/{name}')]
 
 
 @pytest.fixture(scope='module')
 def warm(shapes, tmp_path_factory):
-    """What is loaded once in the life of a process is loaded."""
+    """Trigger everything that is loaded once per process."""
     folder = tmp_path_factory.mktemp('warm')
     mmcnn.train(CONFIG, data=shapes, work_dir=folder / 'run', cfg_options=TINY, **SMALL)
 
@@ -162,7 +162,7 @@ def test_the_process_group_of_a_run_is_left(tmp_path):
 
 
 class Cuda(SimpleNamespace):
-    """As much of torch.cuda as is put back."""
+    """The parts of torch.cuda that are restored."""
 
     device, states, started = 0, [b'fresh', b'fresh'], False
 
@@ -196,7 +196,7 @@ def test_cuda_device_and_generators(monkeypatch, started):
         cuda.set_device(0)
         torch.random.default_generator.manual_seed(8)
         cuda.states = ['drawn', 'from']
-    # A CUDA that starts has the seed of PyTorch on all devices.
+    # CUDA starts with PyTorch's seed on all devices.
     assert (cuda.device, cuda.states) == ((1, [b'fresh', b'fresh']) if started else (0, [7, 7]))
 
 
@@ -213,7 +213,7 @@ def test_a_second_run_of_the_process_is_refused(shapes, tmp_path):
     inside, over, found = threading.Event(), threading.Event(), []
 
     def run():
-        with kept_process_state(), kept_process_state():  # a part of a run may ask again
+        with kept_process_state(), kept_process_state():  # parts of a run may nest it
             logger = MMLogger.get_instance('of this run')
             inside.set()
             over.wait(60)
@@ -230,5 +230,5 @@ def test_a_second_run_of_the_process_is_refused(shapes, tmp_path):
         over.set()
         thread.join()
     assert found == [True]
-    with kept_process_state():  # and afterwards as ever
+    with kept_process_state():  # and it works again afterwards
         pass

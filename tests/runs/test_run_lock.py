@@ -1,4 +1,4 @@
-"""Two processes cannot have one folder, and one that is killed does not keep it."""
+"""Two processes cannot use the same folder, and a killed one does not keep it locked."""
 
 import errno
 import fcntl
@@ -28,7 +28,7 @@ time.sleep(60)
 
 @pytest.fixture
 def hold(tmp_path):
-    """``hold()``: another process that has the lock of ``tmp_path``, and its id, or that of a child it has forked."""
+    """``hold()`` starts another process that locks ``tmp_path``; returns it and its id, or that of its child."""
     processes = []
 
     def start(kind='alone'):
@@ -54,7 +54,7 @@ def test_the_second_is_told_of_the_first(hold, tmp_path):
 
 @pytest.mark.parametrize('kind', ['alone', 'fork'])
 def test_a_killed_run_leaves_no_lock_behind(hold, tmp_path, kind):
-    """Nor do its data-loading processes, which live on for a while."""
+    """Its data-loading processes, which live on for a while, do not keep it either."""
     process, child = hold(kind)
     process.kill()
     process.wait()
@@ -65,7 +65,7 @@ def test_a_killed_run_leaves_no_lock_behind(hold, tmp_path, kind):
         assert lock.acquire() is None
         lock.release()
         if kind == 'fork':
-            os.kill(child, 0)  # it is still there
+            os.kill(child, 0)  # it is still alive
     finally:
         if kind == 'fork':
             os.kill(child, signal.SIGKILL)
@@ -78,7 +78,7 @@ def test_it_is_released_for_the_next_run_of_the_process(tmp_path):
         with pytest.raises(UsageError, match=f'process {os.getpid()} on'):
             RunLock(tmp_path).acquire()
         lock.release()
-        lock.release()  # does nothing
+        lock.release()  # has no effect
         assert not (tmp_path / LOCK).exists()
         refuse_live(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Runs of a few steps leave models that make sense, which they do not without statistics measured anew."""
+"""Runs of a few steps give usable models, but only with statistics that are measured again."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_a_detector_of_a_few_steps_does_not_see_objects_everywhere(tmp_path):
         detector = mmcnn.Detector(result.last, score_thr=0.5)
         images = np.random.default_rng(0).integers(60, 200, (8, 96, 96, 3), dtype=np.uint8)
         found[name] = np.mean([len(detector(image)) for image in images])
-    # Rounding alone moves it from 10 to 295 (one or two threads, three seeds): such a network is chaotic.
+    # Rounding alone changes it between 10 and 295 (one or two threads, three seeds): such a network is chaotic.
     assert found['running'] > 5
     assert found['measured'] < 1
 

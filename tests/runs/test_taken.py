@@ -1,4 +1,4 @@
-"""A run has its folder to itself while it lasts, and leaves it as it was if it does not begin."""
+"""A running run has exclusive use of its folder, and a failed start leaves the folder unchanged."""
 
 import contextlib
 import copy
@@ -24,13 +24,13 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def cfg(here):
-    """Of a run of a config file ``yolov5_n.py``."""
+    """The config of a run of the file ``yolov5_n.py``."""
     (here / 'yolov5_n.py').write_text("work_dir = 'mine'\n")
     return Config.fromfile(here / 'yolov5_n.py')
 
 
 def a_start(cfg, begun=False, new=False):
-    """Leaves what MMEngine's Runner leaves, and fails."""
+    """Leave what MMEngine's Runner leaves, and fail."""
     with taken(cfg, new, lambda: begun) as folder:
         made = folder / time.strftime('%Y%m%d_%H%M%S') / 'vis_data'
         made.mkdir(parents=True)
@@ -51,7 +51,7 @@ def test_a_start_that_fails_leaves_nothing(here, cfg):
 def test_a_failed_start_touches_nothing_else(here, cfg):
     folder = here / 'mine'
     (folder / '20250101_000000').mkdir(parents=True)
-    for name in ('own.py', 'yolov5_n.py'):  # the second one is the dump of an earlier session
+    for name in ('own.py', 'yolov5_n.py'):  # the second one was dumped by an earlier session
         (folder / name).write_text(f'of {name}')
 
     with pytest.raises(KeyboardInterrupt), taken(cfg, False, lambda: False):
@@ -67,7 +67,7 @@ def test_a_failed_start_touches_nothing_else(here, cfg):
 
 
 def test_runs_that_start_together_take_folders_of_their_own(here, cfg):
-    """Both have chosen while none was there."""
+    """Both chose the folder before it existed."""
     folder = work_dirs.for_training(KIND, None, False)
     names = []
     with contextlib.ExitStack() as stack:
@@ -76,7 +76,7 @@ def test_runs_that_start_together_take_folders_of_their_own(here, cfg):
             each.work_dir = str(folder)
             names.append(stack.enter_context(taken(each, True, lambda: True)).name)
             assert each.work_dir == f'work_dirs/{names[-1]}'
-        each.work_dir = 'work_dirs/yolov5_n-bccd-3'  # chosen while two were there
+        each.work_dir = 'work_dirs/yolov5_n-bccd-3'  # chosen while there were two
         names.append(stack.enter_context(taken(each, True, lambda: True)).name)
     assert names == ['yolov5_n-bccd', 'yolov5_n-bccd-2', 'yolov5_n-bccd-3', 'yolov5_n-bccd-4']
 
@@ -87,14 +87,14 @@ def test_a_named_folder_is_one_run_s_at_a_time(here, cfg):
         assert (folder / LOCK).is_file()
         with pytest.raises(UsageError, match='a run is active in mine'), taken(cfg, False, lambda: False):
             pass
-        assert folder.is_dir()  # the one that was refused has cleared nothing
+        assert folder.is_dir()  # the refused run deleted nothing
     assert not (folder / LOCK).exists()
-    with taken(cfg, False, lambda: True):  # the next run of this process
+    with taken(cfg, False, lambda: True):  # the next run of the process
         pass
 
 
 def test_a_slower_rank_does_not_take_the_first_one_for_another_run(here, cfg, monkeypatch):
-    """In a process group that is there before the run, nothing else has made the first rank wait."""
+    """If the process group existed before the run, nothing else made the first rank wait."""
     cfg.work_dir, looked = 'mine', []
 
     def slower_rank():

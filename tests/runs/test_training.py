@@ -1,4 +1,4 @@
-"""Values that are not finite, and the weights that a training starts from."""
+"""Non-finite values, and the initial weights of a training."""
 
 import shutil
 import zipfile
@@ -19,7 +19,7 @@ CONFIG = 'yolov4_cspdarknet53'
 
 
 def run_config(work_dir, **entries):
-    """The entries of a config that say what a run starts from."""
+    """Return a config with the entries that define the start of a run."""
     return Config(dict(work_dir=str(work_dir), train_cfg=dict(max_epochs=2), **entries))
 
 

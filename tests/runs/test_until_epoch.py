@@ -12,7 +12,7 @@ from mmcnn.runs.process_state import kept_process_state
 
 @pytest.mark.slow
 def test_it_goes_on_as_if_it_had_not_paused(train_tiny, trained, tmp_path):
-    """The weights of two epochs, bit for bit, and the detections of the last validation."""
+    """The weights after two epochs are equal bit for bit."""
     args = ['--epochs', 2]
     option = 'default_hooks.bn_statistics.windows=0'
     paused = train_tiny(tmp_path, option, args=[*args, '--until-epoch', 1, '--keep-detections'])
@@ -29,7 +29,7 @@ def test_it_goes_on_as_if_it_had_not_paused(train_tiny, trained, tmp_path):
 
 @pytest.mark.slow
 def test_it_is_validated_where_it_pauses(train_tiny, tmp_path):
-    """Also where the next validation would be later: a comparison within a budget drops the worst by it."""
+    """The next validation would be later, but a comparison with a budget needs it to drop the worst."""
     options = ('default_hooks.bn_statistics.windows=0', 'train_cfg.val_interval=3')
     assert train_tiny(tmp_path, *options, args=['--epochs', 3, '--until-epoch', 1]).code == 0
     assert [*read_scalars(tmp_path)[1]] == [1]

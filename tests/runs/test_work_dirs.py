@@ -1,4 +1,4 @@
-"""No run writes into another run's folder, and --resume finds its own."""
+"""A run never writes to the folder of another run, and --resume finds the right folder."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def here(tmp_path, monkeypatch):
 
 
 def run_in(folder, kind=None, last='epoch_3.pth', epochs=5):
-    """A folder as a run leaves it."""
+    """Create a folder as a run leaves it."""
     folder.mkdir(parents=True)
     if kind is not None:
         work_dirs.write_record(folder, kind, epochs=epochs)
@@ -63,7 +63,7 @@ def test_each_run_has_a_number_of_its_own(here):
 def test_resume_continues_the_latest_run_of_the_kind(here):
     for number, kind in enumerate((KIND, KIND, OTHER)):
         folder = run_in(here / 'work_dirs' / f'run-{number}', kind)
-        # In order, whatever the clock's resolution.
+        # Sets the order, whatever the resolution of the clock.
         os.utime(folder / 'last_checkpoint', (number, number))
     assert work_dirs.for_training(KIND, None, True).name == 'run-1'
     assert work_dirs.for_training(OTHER, None, True).name == 'run-2'
@@ -75,7 +75,7 @@ def test_resume_without_a_run_starts_a_new_one(here):
 
 
 def test_resume_finds_a_run_of_release_0_1(here):
-    """It has no record; the config in its checkpoint says what it is."""
+    """It has no record, but its checkpoint contains the config."""
     folder = run_in(here / 'work_dirs' / 'yolov4_cspdarknet53', last='stopped_at_iter_4.pth')
     shutil.copy(OLD_RUN / 'stopped_at_iter_4.pth', folder)
     kind = RunKind('yolov4_cspdarknet53', None, str(here / 'data'))  # recorded as data_root='data'
@@ -120,7 +120,7 @@ def test_runs_without_a_record_are_refused_too(here, last, progress):
     (folder / 'yolov3_darknet53.py').touch()
     with pytest.raises(UsageError, match=rf'mine contains a run of yolov3_darknet53 \({progress}\)'):
         work_dirs.for_training(KIND, 'mine', False)
-    with pytest.raises(CheckpointError, match='is empty'):  # which says what run it is
+    with pytest.raises(CheckpointError, match='is empty'):  # opened to identify the run
         work_dirs.for_training(KIND, 'mine', True)
 
 
@@ -164,7 +164,7 @@ def test_an_evaluation_never_goes_into_a_run_s_folder(here):
 
 @pytest.fixture
 def cfg(here):
-    """Of a run of a config file ``yolov5_n.py``."""
+    """The config of a run of the file ``yolov5_n.py``."""
     (here / 'yolov5_n.py').write_text("work_dir = 'mine'\n")
     return Config.fromfile(here / 'yolov5_n.py')
 
@@ -172,7 +172,7 @@ def cfg(here):
 def test_a_config_in_its_own_work_dir_is_refused(here, cfg):
     with pytest.raises(UsageError, match=r'yolov5_n\.py is in the work dir \., where .* it'):
         work_dirs.for_training(KIND, '.', False, cfg.filename)
-    run_in(here / 'run', KIND)  # one that is continued has the dump there
+    run_in(here / 'run', KIND)  # a resumed run finds its dump there
     assert str(work_dirs.for_training(KIND, 'run', True, here / 'run' / 'yolov5_n.py')) == 'run'
 
 
@@ -180,14 +180,14 @@ def test_the_record_says_what_the_run_is(here):
     folder = run_in(here / 'mine', OTHER, epochs=7)
     record = json.loads((folder / work_dirs.RECORD).read_text())
     assert record == dict(config='yolov5_n', backbone='vovnet39', data='/data/bccd', epochs=7)
-    for started, epochs in (('today', 8), ('tomorrow', 9)):  # it is continued
+    for started, epochs in (('today', 8), ('tomorrow', 9)):  # resumed
         work_dirs.write_record(folder, OTHER, epochs=epochs, started=started)
     record = json.loads((folder / work_dirs.RECORD).read_text())
     assert (record['epochs'], record['started']) == (9, 'today')
 
 
 def test_the_folder_of_a_live_run_is_refused_whatever_is_asked_of_it(here):
-    """Before its checkpoints are looked at: to continue a run that goes on is no way out."""
+    """It is refused before its checkpoints are read, because an active run cannot be resumed."""
     folder = run_in(here / 'work_dirs' / 'live', KIND)
     lock = RunLock(folder)
     lock.acquire()
@@ -200,6 +200,6 @@ def test_the_folder_of_a_live_run_is_refused_whatever_is_asked_of_it(here):
     ):
         with pytest.raises(UsageError, match=rf'a run is active in {folder.relative_to(here)}|{folder}'):
             ask()
-    assert work_dirs.for_training(KIND, None, False).name == 'yolov5_n-bccd'  # a folder of its own
+    assert work_dirs.for_training(KIND, None, False).name == 'yolov5_n-bccd'  # a new folder
     lock.release()
     assert work_dirs.for_training(KIND, None, True).name == 'live'

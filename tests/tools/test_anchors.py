@@ -1,4 +1,4 @@
-"""tools/anchors.py as a user meets it."""
+"""tools/anchors.py on the command line."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from mmcnn.runs.results import TrainResult
 
 @pytest.fixture(scope='module')
 def boxes(tmp_path_factory):
-    """A function that makes a data folder of one image of 640 x 320 pixels with boxes of given sizes."""
+    """Create a data folder with one image of 640 x 320 pixels and boxes of the given sizes."""
 
     def make(sizes, copies=1):
         root = tmp_path_factory.mktemp('boxes')
@@ -38,14 +38,14 @@ def boxes(tmp_path_factory):
     return make
 
 
-#: Boxes 24 to 32 times as wide as high. An anchor reaches a factor of 4 on either side, so those of YOLOv5, at most
-#: 1.4 times as wide as high (62 x 45), none beyond 22.1.
+#: Boxes 24 to 32 times as wide as high. An anchor matches up to a factor of 4 on each side, so YOLOv5's, at most
+#: 1.4 times as wide as high (62 x 45), match nothing beyond 22.1.
 WIDE = [(96, 4), (120, 4), (150, 5), (180, 6), (240, 8), (320, 10), (400, 13), (500, 16), (600, 20)]
 SQUARE = [(60, 60)]
 
 
 def proposed(out):
-    """The entry that is printed, as a config would read it."""
+    """Return the printed entry, parsed as a config would."""
     text = re.search(r'^(anchors|base_sizes)=\[\n(    \[.*\],\n)+\]$', out, re.MULTILINE).group()
     return eval(f'dict({text})')
 
@@ -91,13 +91,13 @@ def test_what_is_printed_takes_the_place_of_the_config_s(run_tool, boxes, config
     path.write_text(f'_base_ = [{str(base)!r}]\nmodel = dict(bbox_head=dict(**{part!r}))\n')
     cfg = load_config(str(path))
     wire_model(cfg)
-    # Finest level first, whatever the order in the config: the head's coarse-to-fine order has to be kept.
+    # The printed order is finest level first unless the head expects coarse to fine.
     (written,) = entry.values()
     areas = [sum(w * h for w, h in level) for level in written]
     present = next(iter(load_config(config).model.bbox_head.get('anchors') or [None]))
     assert areas == sorted(areas, reverse=present is None)
     again = run_tool('anchors', '--data', data, '--config', path, '--generations', 0).out.splitlines()[1]
-    assert again.split()[-1] == result.out.splitlines()[2].split()[-1]  # what was promised
+    assert again.split()[-1] == result.out.splitlines()[2].split()[-1]  # the printed recall holds
     assert [list(map(tuple, level)) for level in anchors_of(cfg.model)] == sorted(written, key=lambda level: level[0])
 
 
@@ -139,7 +139,7 @@ def test_refusals(run_tool, boxes, tmp_path):
         assert message in line
 
 
-# ------------------------------------------------------------------------------- the warning at the start of a training
+# ----------------------------------------------------------------------------------- warning at the start of a training
 
 
 def test_training_warns_of_anchors_that_do_not_fit(run_tool, boxes, monkeypatch):
@@ -154,7 +154,7 @@ def test_training_warns_of_anchors_that_do_not_fit(run_tool, boxes, monkeypatch)
     (line,) = [line for line in result.out.splitlines() if line.startswith('warning: ')]
     pattern = r'.* best possible recall .* is 0\.1000; to compute anchors that fit better: mmcnn (\w+) (.*)'
     tool, args = re.fullmatch(pattern, line).groups()
-    # The command works as it is printed, and tells the same.
+    # The printed command works and gives the same recall.
     again = run_tool(tool, *args.split(), '--generations', 0)
     assert again.code == 0, again.err
     assert again.out.startswith(f'10 boxes in {data} at 320 px\n')

@@ -1,4 +1,4 @@
-"""tools/check_data.py as a user meets it."""
+"""tools/check_data.py on the command line."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from mmcnn.inference.detector import read_image
 
 @pytest.fixture
 def copy(shapes, tmp_path):
-    """A copy of the shapes."""
+    """A copy of the shapes data."""
     shutil.copytree(shapes, tmp_path / 'data')
     return tmp_path / 'data'
 
@@ -40,7 +40,7 @@ def test_errors(run_tool, copy, tmp_path):
     result = run_tool('check_data', copy, '--show', 7, cwd=tmp_path)
     assert result.out.count('without area') == 7
     assert 'more' not in result.out
-    assert [path.name for path in tmp_path.iterdir() if path.suffix == '.png'] == ['check_data.png']  # drawn when asked
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == '.png'] == ['check_data.png']  # only on request
 
 
 def test_what_has_no_picture(run_tool, copy, tmp_path):
@@ -59,7 +59,7 @@ def test_warnings_are_no_errors(run_tool, copy, tmp_path):
         (copy / f'{name}.json').write_text(json.dumps(coco))
     result = run_tool(
         'check_data', copy, '--config', 'faster_rcnn_fpn', '--plot', 'a.png', cwd=tmp_path
-    )  # which has no fixed anchors
+    )  # it has no fixed anchors
     assert result.code == 0
     assert 'warning: class without a box (2)' in result.out
     assert 'recall' not in result.out

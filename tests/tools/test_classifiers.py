@@ -1,4 +1,4 @@
-"""tools/train.py and test.py with a classifier, and its backbone in a detector."""
+"""tools/train.py and test.py with a classifier, whose backbone is then used in a detector."""
 
 import json
 import re
@@ -20,7 +20,7 @@ CONFIG = 'classification/darknet53'
 
 
 def sentence(result):
-    """The one error of a tool that refused."""
+    """Return the single error message of a tool."""
     assert result.code == 1
     assert 'Traceback' not in result.err
     (line,) = result.err.splitlines()
@@ -44,7 +44,7 @@ def test_training_leaves_checkpoint_curves_and_top1(trained_classifier, log_of):
     last = trained_classifier.out.strip().splitlines()[-1]
     assert re.fullmatch(r'top-1 = \d+\.\d\d', last)
     assert log_of(trained_classifier.work_dir).count('there are 3 classes: top-5 is reduced to top-3') == 1
-    # 0.1 for 256 images.
+    # The recipe has 0.1 for 256 images.
     assert '4 images per step, learning rate 0.00156' in trained_classifier.out
 
 
@@ -111,7 +111,7 @@ def test_a_single_image_that_is_left_over_is_left_out(train_classifier, shape_cl
     shutil.copytree(shape_classes, data)
     shutil.copy(next((data / 'train' / 'circle').iterdir()), data / 'train' / 'circle' / 'more.jpg')
     result = train_classifier(tmp_path / 'run', args=['--epochs', 1, '--img-size', 32], data=data)
-    assert result.code == 0, result.err  # 25 images, 4 a batch; at 32 pixels BatchNorm would get one value
+    assert result.code == 0, result.err  # 25 images, 4 per batch; at 32 pixels BatchNorm would get a single value
     assert read_checkpoint(tmp_path / 'run' / 'epoch_1.pth')['meta']['iter'] == 6
 
 
@@ -158,12 +158,12 @@ def test_a_classifier_finds_no_boxes(run_tool, trained_classifier, shape_classes
     assert not (tmp_path / 'out').exists()
 
 
-# ------------------------------------------------------------------------------------------------- into a detector
+# ------------------------------------------------------------------------------------------- the backbone in a detector
 
 
 @pytest.mark.slow
 def test_backbone_of_a_classifier_starts_a_detector(train_tiny, trained_classifier, tmp_path):
-    """The backbone is frozen, so that what the run saves is what it was given."""
+    """The backbone is frozen, so the saved weights must equal the loaded ones."""
     options = {
         'type': 'mmcnn.darknet53',
         'frozen_stages': 5,
@@ -182,7 +182,7 @@ def test_backbone_of_a_classifier_starts_a_detector(train_tiny, trained_classifi
     assert len(keys) > 100
     for key in keys:
         assert torch.equal(found[key], given[key]), key
-    # At another width it does not fit, and that is said before the first step.
+    # With another width the weights do not fit, which is reported before the first step.
     result = train_tiny(tmp_path / 'wide', 'model.widen_factor=0.125', config=config, args=['--epochs', 1])
     assert 'does not fit ' in sentence(result)
     assert not list((tmp_path / 'wide').glob('*.pth'))
@@ -190,7 +190,7 @@ def test_backbone_of_a_classifier_starts_a_detector(train_tiny, trained_classifi
 
 @pytest.mark.slow
 def test_pretraining_on_drawn_shapes(run_tool, tmp_path):
-    """A narrow Darknet-53 tells held-out shapes apart, and hands itself over to a detector of the same width."""
+    """A narrow Darknet-53 classifies held-out shapes, and a backbone of the same width loads its weights."""
     data = make_shape_classes(tmp_path / 'data')
     narrow = ['model.widen_factor=0.25', 'model.deepen_factor=0.33']
     result = run_tool(
@@ -212,7 +212,7 @@ def test_pretraining_on_drawn_shapes(run_tool, tmp_path):
     found = backbone.state_dict()
     assert found.keys() == given.keys()
     assert all(torch.equal(found[key], value) for key, value in given.items())
-    # The features tell the classes apart: the classifier's own last layer on the detector's last map.
+    # The features separate the classes: the classifier's last layer is applied to the last map of the backbone.
     top = read_checkpoint(checkpoint)['state_dict']
     right = []
     for path in sorted((data / 'val').glob('*/*.jpg')):

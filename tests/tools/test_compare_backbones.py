@@ -1,4 +1,4 @@
-"""tools/compare_backbones.py as a user meets it."""
+"""tools/compare_backbones.py on the command line."""
 
 import json
 import math
@@ -38,7 +38,7 @@ def test_comparison_and_its_second_call(compare, tmp_path, monkeypatch):
         assert len(numbers) == 5
         assert all(math.isfinite(number) and number >= 0 for number in numbers)
         assert row['latency_ms'] > 0
-        # Three classes: the data's, not the config's 80.
+        # Three classes as in the data, not 80 as in the config.
         content = (work_dir / row['backbone'] / 'seed_0' / f'{CONFIG}.py').read_text()
         assert f"type='mmcnn.{row['backbone']}'" in content
         assert 'num_classes=3' in content
@@ -48,7 +48,7 @@ def test_comparison_and_its_second_call(compare, tmp_path, monkeypatch):
     assert table.count('\n| `') == 2
     assert Image.open(work_dir / 'comparison.png').size == (800, 550)
 
-    # A second call trains nothing, and a third backbone alone is trained.
+    # A second call trains nothing; a third backbone is trained alone.
     monkeypatch.setattr(trainings.Run, 'train', lambda run, *args: pytest.fail(f'{run.title} was trained again'))
     (work_dir / 'comparison.png').unlink()
     result = compare('--backbone', 'darknet53', '--backbone', 'mobilenetv2')
@@ -65,7 +65,7 @@ def test_comparison_and_its_second_call(compare, tmp_path, monkeypatch):
     )
     result = compare('--backbone', 'darknet53', '--backbone', 'vgg16')
     assert trained == ['vgg16']
-    assert result.code == 1  # after the table
+    assert result.code == 1  # but the table was printed
     assert '[2/2] vgg16, seed 0: failed: no memory' in result.out
     assert '| `vgg16` | failed |' in result.out
     assert '| `darknet53` | ' in (work_dir / 'comparison.md').read_text()

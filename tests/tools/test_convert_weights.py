@@ -1,4 +1,4 @@
-"""tools/convert_weights.py is mmcnn convert, which tests/cli/test_convert.py tests."""
+"""tools/convert_weights.py runs mmcnn convert, which tests/cli/test_convert.py tests."""
 
 import torch
 

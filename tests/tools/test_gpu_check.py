@@ -25,7 +25,7 @@ def test_the_tables_of_a_file(run_tool, tmp_path):
     )
     results = Results(tmp_path / 'x.json', about)
     results.add('card', 'rates', outcome='done', card='H200', bf16_tflops=700.0)
-    results.add('parity', 'yolov4', outcome='begun')  # where it was broken off
+    results.add('parity', 'yolov4', outcome='begun')  # interrupted here
     result = run_tool('gpu_check', '--table', tmp_path / 'x.json')
     assert (result.code, result.err) == (0, '')
     assert result.out.startswith('H200, 16 cores') and '- parity, yolov4: begun' in result.out
@@ -50,7 +50,7 @@ def test_faults_are_one_sentence(run_tool, tmp_path):
 
 
 def processes():
-    """Pids by those of their parents."""
+    """Return process ids by the id of the parent."""
     found = {}
     for stat in Path('/proc').glob('[0-9]*/stat'):
         try:
@@ -86,7 +86,7 @@ def test_a_check_that_is_ended_in_the_middle_has_all_that_was_measured(run_tool,
     ) as process:
         try:
             stages, end = {}, time.monotonic() + 300
-            # A training is measured: values are there, and its end is not.
+            # Wait until a training has measured values but has not ended.
             while 'step_ms' not in stages.get('speed', {}).get('yolov5_s fp32', {}):
                 assert process.poll() is None and time.monotonic() < end
                 time.sleep(0.1)
@@ -111,4 +111,4 @@ def test_a_check_that_is_ended_in_the_middle_has_all_that_was_measured(run_tool,
     if signum == signal.SIGTERM:
         assert process.returncode == 128 + signum
         assert error == f'stopped by SIGTERM; the results so far are in {out}; --table {out} prints them\n'
-        assert not [*tmp_path.glob('gpu_check-*')]  # what was drawn
+        assert not [*tmp_path.glob('gpu_check-*')]  # drawn data

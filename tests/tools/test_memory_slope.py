@@ -24,7 +24,7 @@ def test_a_leak_is_seen_and_flat_memory_is_flat():
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 def test_memory_of_this_process():
     before = memory_slope.proportional_set_size(os.getpid())
-    block = mmap.mmap(-1, 50_000_000)  # not from the heap, which may have so much to spare
+    block = mmap.mmap(-1, 50_000_000)  # not from the heap, which may have enough free memory
     block.write(b'x' * len(block))
     grown = memory_slope.proportional_set_size(os.getpid()) - before
     assert 45e6 < grown < 110e6

@@ -1,4 +1,4 @@
-"""tools/model_zoo.py is mmcnn zoo, which tests/cli/test_zoo.py tests."""
+"""tools/model_zoo.py runs mmcnn zoo, which tests/cli/test_zoo.py tests."""
 
 import re
 

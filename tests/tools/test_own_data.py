@@ -1,4 +1,4 @@
-"""tools/train.py and test.py on users' data: refused with a list where it is at fault, trained without what is bad."""
+"""tools/train.py and test.py on users' data: errors are listed, or skipped on request."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from mmcnn.datasets import check_data
 
 @pytest.fixture
 def broken(shapes, tmp_path):
-    """The shapes with a cut-off picture, a box of no area, an unknown class and a picture of val in both sets."""
+    """A copy of the shapes with a truncated image, an empty box, an unknown class and a training image in val."""
     root = tmp_path / 'data'
     shutil.copytree(shapes, root)
     train, val = (json.loads((root / f'{name}.json').read_text()) for name in ('train', 'val'))
@@ -44,7 +44,7 @@ def test_what_is_at_fault_is_refused_before_anything_is_written(train_tiny, brok
         'error: truncated image (1)', 'error: train image in val (1)', 'error: unknown category (1)',
         'error: bad box (1)', 'error: box of zero area (1)',
     ]  # fmt: skip
-    assert lines[-2] == 'error: box of zero area (1)'  # the causes stand at the end
+    assert lines[-2] == 'error: box of zero area (1)'  # causes are at the end
     assert lines[-1].endswith('without area; width and height must be positive')
     assert not (tmp_path / 'run').exists()
 
@@ -59,17 +59,17 @@ def test_it_is_trained_and_tested_without_what_is_bad(train_tiny, run_tool, log_
         'in total 2 images and '
     ) in trained.out
     assert check_data(broken).usable(skip_bad=True).num_train == 6
-    assert re.search(r'Epoch\(train\) *\[1\]\[2/2\]', log_of(tmp_path / 'run'))  # six images, four at a time
+    assert re.search(r'Epoch\(train\) *\[1\]\[2/2\]', log_of(tmp_path / 'run'))  # six images, batches of four
     checkpoint = tmp_path / 'run' / 'epoch_1.pth'
     command = ['test', checkpoint, '--data', broken, '--batch-size', 4, '--workers', 0, '--device', 'cpu']
     refused = run_tool(*command, cwd=tmp_path)
     assert refused.code == 1
     assert 'error: bad box (1)' in refused.err
-    assert 'truncated' not in refused.err  # what is trained on need not be fit
+    assert 'truncated' not in refused.err  # errors in training images do not matter
     tested = run_tool(*command, '--skip-bad', cwd=tmp_path)
     assert tested.code == 0, tested.err
     assert 'left out: bad box 1; in total 0 images and 1 box of val.json' in tested.out
-    again = run_tool('test', checkpoint, '--workers', 0, '--device', 'cpu', cwd=tmp_path)  # the recorded data
+    again = run_tool('test', checkpoint, '--workers', 0, '--device', 'cpu', cwd=tmp_path)  # uses the recorded data
     assert again.code == 0, again.err
     assert files(broken) == before
 

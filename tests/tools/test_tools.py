@@ -1,4 +1,4 @@
-"""tools/train.py, test.py and infer.py as a user meets them, on a network that trains in seconds."""
+"""tools/train.py, test.py and infer.py on the command line, with a network that trains in seconds."""
 
 import json
 import os
@@ -25,7 +25,7 @@ NUMBERS = [
 
 
 class Call:
-    """Pickles as a call of the function with the arguments."""
+    """Pickles as a call of a function with arguments."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -39,7 +39,7 @@ def load(path):
 
 
 def changed(checkpoint, path, meta=None, **entries):
-    """A copy of a checkpoint with other entries."""
+    """Write a copy of a checkpoint with other entries."""
     content = load(checkpoint)
     content['meta'] = content['meta'] | (meta or {})
     torch.save(content | entries, path)
@@ -47,7 +47,7 @@ def changed(checkpoint, path, meta=None, **entries):
 
 
 def sentence(result):
-    """The one error on stderr of a tool that refused."""
+    """Return the single error message on stderr of a tool."""
     assert result.code != 0
     assert 'Traceback' not in result.err
     (line,) = [line for line in result.err.splitlines() if line.startswith('error: ')]
@@ -56,7 +56,7 @@ def sentence(result):
 
 
 def scalars(work_dir, key):
-    """All logged entries that have the key, of all runs in the work dir."""
+    """Return all logged entries with the key, of all runs in the work dir."""
     files = sorted(work_dir.glob('*/vis_data/scalars.json'))
     entries = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     return [entry for entry in entries if key in entry]
@@ -131,7 +131,7 @@ def test_checkpoint_of_another_width_is_refused_before_the_first_step(train_tiny
 
 @pytest.mark.slow
 def test_a_diverging_run_stops_with_the_images_and_the_last_checkpoint(train_tiny, tmp_path):
-    # Two batches an epoch; the steps of the second one are far too long.
+    # Two batches per epoch; the learning rate is far too high.
     options = ['custom_hooks.0.warmup_max_fraction=0', 'optim_wrapper.optimizer.lr=1e30']
     result = train_tiny(tmp_path / 'stop', *options, args=['--epochs', 3])
     assert re.match(
@@ -151,7 +151,7 @@ def test_a_work_dir_that_cannot_be_written_is_one_sentence(train_tiny, tmp_path)
 
 @pytest.fixture(scope='module')
 def one_class(shapes, tmp_path_factory):
-    """A folder with the circles only: images without objects, a crowd, and category id 7."""
+    """A folder with circles only: some images have no objects, one box is a crowd, and the category id is 7."""
     root = tmp_path_factory.mktemp('one_class')
     shutil.copytree(shapes / 'images', root / 'images')
     for name in ('train.json', 'val.json'):
@@ -174,7 +174,7 @@ def test_one_class_from_weights_of_three(train_tiny, run_tool, trained, one_clas
     assert result.err.endswith('with allow_head_mismatch=True, the head may have another number of classes\n')
     result = train_tiny(run, *options, args=['--epochs', 1, '--allow-head-mismatch'], data=one_class)
     assert result.code == 0, result.err
-    # Loud about the layers that start anew, which are the predictions and nothing else.
+    # The layers that are newly initialised are listed: only the predictions.
     (line,) = [line for line in result.out.splitlines() if 'entries loaded' in line]
     assert '6 of another shape' in line
     assert (
@@ -186,7 +186,7 @@ def test_one_class_from_weights_of_three(train_tiny, run_tool, trained, one_clas
     assert all(step['loss_cls'] == 0 for step in steps)
     assert all(np.isfinite(step['loss']) and step['loss_obj'] > 0 for step in steps)
     assert load(run / 'epoch_1.pth')['state_dict']['bbox_head.predictions.0.bias'].shape == (3 * (5 + 1),)
-    # The one class survives being recorded as text.
+    # A single class is recorded as text.
     result = run_tool('test', run / 'epoch_1.pth', '--work-dir', tmp_path / 'test')
     assert result.code == 0, result.err
     metrics = json.loads((tmp_path / 'test' / 'metrics.json').read_text())
@@ -200,12 +200,12 @@ def test_one_class_from_weights_of_three(train_tiny, run_tool, trained, one_clas
 
 @pytest.fixture
 def hostile(trained, tmp_path):
-    """A checkpoint that would leave a file ``ran`` beside it."""
+    """A checkpoint that would create a file ``ran`` beside it when it is loaded."""
     return changed(trained.checkpoint, tmp_path / 'hostile.pth', payload=Call(os.system, f'touch {tmp_path / "ran"}'))
 
 
 def tool_calls(checkpoint, data, tmp_path):
-    """Every way to hand a checkpoint to a tool: tool, its arguments, options."""
+    """Return every way to pass a checkpoint to a tool: tool, arguments, options."""
     train = [CONFIG, '--data', data, '--img-size', 64, '--work-dir', tmp_path / 'run']
     return {
         'resume': ('train', [*train, '--resume', checkpoint], []),
@@ -284,7 +284,7 @@ def test_testing_gives_the_numbers_of_the_last_validation(run_tool, shapes, trai
     names = [*NUMBERS, *(f'bbox_AP/{name}' for name in ('circle', 'square', 'triangle'))]
     assert list(metrics) == [f'coco/{name}' for name in names]
     last = scalars(trained.work_dir, 'coco/bbox_mAP')[-1]
-    # Testing folds the norms into the convolutions, validation does not: the same but for rounding.
+    # Testing folds the norms into the convolutions, validation does not: only rounding differs.
     assert metrics == pytest.approx({key: last[key] for key in metrics}, abs=1e-4)
     boxes = json.loads((tmp_path / 'test.bbox.json').read_text())
     assert len(boxes) > 100
@@ -295,7 +295,7 @@ def test_testing_gives_the_numbers_of_the_last_validation(run_tool, shapes, trai
         for each in (boxes, expected)
     )
     np.testing.assert_allclose(rows[:, -1], last_rows[:, -1], rtol=1e-4, atol=1e-6)
-    # Two boxes of all but the same score may have changed places.
+    # Two boxes with nearly equal scores may be swapped.
     same = np.isclose(rows, last_rows, rtol=1e-4, atol=1e-3).all(axis=1)
     assert same.mean() > 0.99
     header = next(line for line in result.out.splitlines() if line.split()[:2] == ['AP', 'AP50'])
@@ -330,7 +330,7 @@ def test_missing_data_of_a_checkpoint_is_named(run_tool, trained, tmp_path):
 
 @pytest.fixture
 def album(shapes, tmp_path):
-    """Five pictures, two in nested folders and with other letters in their names, a broken one, and other files."""
+    """Five images, two of them in nested folders with non-ASCII names, a broken image, and other files."""
     root = tmp_path / 'album'
     sources = sorted((shapes / 'images').iterdir())
     for source, name in zip(sources, ('a.jpg', 'a.png', 'Straße/日本.jpg', 'Straße/x/y.JPG', 'b.webp'), strict=False):
@@ -366,7 +366,7 @@ def test_folder_of_pictures(run_tool, trained, album, tmp_path):
         np.testing.assert_allclose([entry['score'] for entry in record], expected.scores, atol=6e-5)
         assert [entry['label'] for entry in record] == expected.labels.tolist()
         assert [entry['name'] for entry in record] == expected.names
-    assert np.abs(read_image(found / 'a.png').astype(int) - read_image(album / 'a.png')).max() > 50  # boxes are drawn
+    assert np.abs(read_image(found / 'a.png').astype(int) - read_image(album / 'a.png')).max() > 50  # boxes were drawn
 
 
 def test_one_picture(run_tool, trained, album, tmp_path):
@@ -417,7 +417,7 @@ def test_model_errors_of_infer_are_sentences(run_tool, trained, album):
     assert 'score_thr=2.0: ' in sentence(run_tool('infer', trained.checkpoint, album, '--score-thr', 2))
 
 
-# ------------------------------------------------------------------------------------------- true processes, elsewhere
+# --------------------------------------------------------------------------------------------------- separate processes
 
 
 def process(*args, cwd, **env):
@@ -507,7 +507,7 @@ def test_a_swapped_detector_needs_its_flag_once(run_tool, train_tiny, shapes, tm
     assert result.code == 0, result.err
     assert json.loads((tmp_path / 'found' / 'detections.json').read_text())
 
-    # Another backbone than the checkpoint's cannot take its weights.
+    # The checkpoint does not fit another backbone.
     result = run_tool(
         'test', CONFIG, checkpoint, '--backbone', 'vgg11', '--data', shapes, '--work-dir', tmp_path / 'no'
     )

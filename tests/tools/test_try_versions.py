@@ -39,7 +39,7 @@ def test_rows_change_packages_that_are_pinned(tool):
 
 
 def test_what_pytest_counts_is_read_and_printed(tool, tmp_path):
-    """A run of three tests here, in the place of an environment's."""
+    """Run three tests in this environment instead of a new one."""
     (tmp_path / 'test_three.py').write_text(
         'import pytest\n'
         'def test_good(): pass\n'

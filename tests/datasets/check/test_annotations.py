@@ -1,4 +1,4 @@
-"""Each fault of annotations, named with file, id and kind."""
+"""Each annotation error is reported with its file, id and kind."""
 
 import copy
 import random
@@ -23,7 +23,7 @@ COCO = {
 
 
 def check(*changes, places=None):
-    """What is found once the entries at these paths have these values."""
+    """Return the findings after setting the entries at these paths to these values."""
     coco = copy.deepcopy(COCO)
     for path, value in changes:
         node = coco
@@ -102,7 +102,7 @@ def test_each_fault_is_named(path, value, kind, number, message):
     (finding,) = [each for each in check((path, value)) if each.kind == kind]
     assert (finding.file, finding.id, finding.split) == ('train.json', number, 'train')
     assert message in finding.text
-    if kind != 'bad category':  # which cannot be left out
+    if kind != 'bad category':  # a category cannot be skipped
         assert finding.entry == path[:2]
 
 

@@ -1,4 +1,4 @@
-"""What the boxes of a split are like as a whole."""
+"""Checks of all boxes of a split."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from mmcnn.datasets.folders.split import DataSplit
 
 
 def split_of(boxes, name='train', crowds=0, images=None, converted=False):
-    """Image 1 has 100 x 80 pixels; boxes are of category 1, the first ones crowds."""
+    """Return a split with image 1 of 100 x 80 pixels; boxes are of category 1, the first ``crowds`` of them crowds."""
     coco = dict(
         images=[dict(id=1, file_name='a.png', width=100, height=80)],
         annotations=[
@@ -32,7 +32,7 @@ def format_of(split):
 
 def test_corners_are_refused_with_their_cause():
     corners = [(5, 5, 10, 20), (60, 50, 90, 70), *[(70, 60, 100, 80)] * 3, (1, 1, 30, 30)]
-    val = split_of([(60, 50, 90, 70)], 'val')  # all together have five that leave their images
+    val = split_of([(60, 50, 90, 70)], 'val')  # both splits together have five that exceed their images
     (finding,) = corners_of(split_of(corners), val)
     assert (finding.kind, finding.severity, finding.file) == ('box format', 'fatal', 'train.json and val.json')
     assert finding.text == (
@@ -47,9 +47,9 @@ def test_corners_are_refused_with_their_cause():
     [
         [],
         [(60, 50, 40, 30), (5, 5, 10, 20)],
-        [(1, 1, 30, 30), (2, 3, 40, 50)],  # fits both ways
-        [(60, 50, 90, 70), (60, 50, 20, 20)],  # one is no pair of corners
-        [(60, 50, 90, 70), *[(1, 1, 30, 30)] * 4],  # one stray box
+        [(1, 1, 30, 30), (2, 3, 40, 50)],  # fits both formats
+        [(60, 50, 90, 70), (60, 50, 20, 20)],  # one is not a valid pair of corners
+        [(60, 50, 90, 70), *[(1, 1, 30, 30)] * 4],  # a single outlier
     ],
 )
 def test_what_may_be_width_and_height_is_left_alone(boxes):
@@ -99,6 +99,6 @@ def test_more_objects_than_ap_counts():
         '1 image with more than 100 objects of a class (1 class; the maximum is 101 of category 1, in image 1): AP '
         'counts 100 detections of a class in an image'
     )
-    assert list(check_crowding(split_of(boxes))) == []  # training has no such limit
+    assert list(check_crowding(split_of(boxes))) == []  # the limit only concerns evaluation
     assert list(check_crowding(split_of(boxes, 'val', crowds=1))) == []
     assert list(check_crowding(split_of(boxes, 'val', images={0: 2}))) == []

@@ -1,4 +1,4 @@
-"""Broken pictures among those of a classifier."""
+"""Broken images in the data of a classifier."""
 
 import shutil
 
@@ -17,7 +17,7 @@ def checked(folder, names, skip_bad):
 
 @pytest.fixture
 def broken(shape_classes, tmp_path, monkeypatch):
-    """A copy in which one training picture is cut off and one to validate on is empty."""
+    """A copy of the data with a truncated training image and an empty validation image."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     root = tmp_path / 'data'
     shutil.copytree(shape_classes, root)
@@ -68,7 +68,7 @@ def test_a_class_without_a_sound_picture(broken):
 
 
 def test_a_picture_to_train_on_that_is_in_val_too(shape_classes, tmp_path, monkeypatch):
-    """Under another name, in another class, saved anew: the pixels count."""
+    """The copy has another name and class and was encoded again, but has the same pixels."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     root = tmp_path / 'data'
     shutil.copytree(shape_classes, root)
@@ -83,7 +83,7 @@ def test_a_picture_to_train_on_that_is_in_val_too(shape_classes, tmp_path, monke
     folder, bad = checked(read_class_folder(root), ('train', 'val'), skip_bad=True)
     assert (folder.num_train, folder.num_val) == (24, 12)
     assert [(finding.file, finding.split) for finding in bad] == [('train/square/copy.png', 'train')]
-    # Without the training folder, as for an evaluation, there is nothing to compare with.
+    # Without the training images, as in an evaluation, there is nothing to compare with.
     assert checked(read_class_folder(root), ('val',), skip_bad=False)[1] == []
 
 

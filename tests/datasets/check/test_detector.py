@@ -1,4 +1,4 @@
-"""The whole check of a detector's folder: what is found in images, between both splits, and what is left out."""
+"""The whole check of a detector's data folder: errors within and across splits, and what is skipped."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ COLOURS = {'a.png': 'red', 'b.png': 'green', 'c.png': 'blue', 'd.png': 'white'}
 
 
 def coco_of(*names):
-    """Each image has two boxes, one of each category; ids from 10 on."""
+    """Return a COCO dict in which each image has two boxes, one of each category; image ids start at 10."""
     images = [dict(id=i, file_name=name, width=40, height=30) for i, name in enumerate(names, start=10)]
     annotations = [
         dict(id=2 * image['id'] + i, image_id=image['id'], category_id=id_, bbox=[1, 2, 10, 9], area=90, iscrowd=0)
@@ -33,7 +33,7 @@ def coco_of(*names):
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-    """Writes a folder of three images to train and one to validate on; changes edit the COCO dicts first."""
+    """Write a folder of three training images and one validation image; the arguments edit the COCO dicts first."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
 
     def write(change=lambda coco: None, val_change=lambda coco: None):
@@ -51,7 +51,7 @@ def make(tmp_path, monkeypatch):
 
 
 def state(root):
-    """Everything below a folder: names, content, times of change."""
+    """Return the names, contents and modification times of all files in a folder."""
     return {
         path: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None)
         for path in [root, *root.rglob('*')]
@@ -59,13 +59,13 @@ def state(root):
 
 
 def found(root, *kinds):
-    """Kind, file and id of each finding."""
+    """Return kind, file and id of each finding."""
     findings = check_data(root).findings
     return [(each.kind, each.file, each.id) for each in findings if not kinds or each.kind in kinds]
 
 
 def read(data, part):
-    """The samples that MMDetection reads of a part that is usable."""
+    """Return the samples that MMDetection reads from a split of usable data."""
     from mmdet.datasets import CocoDataset
 
     ann_file, prefix = data.files[part]
@@ -151,7 +151,7 @@ def test_what_is_missing_is_filled_in(make, tmp_path):
     assert [each['area'] for each in coco['annotations'][:3]] == [90, 90, 90]
     assert [(each['width'], each['height']) for each in coco['images']] == [(40, 30)] * 3
     assert [len(sample['instances']) for sample in read(data, 'train')] == [2, 2, 2]
-    assert check_data(root).usable() == data  # the same file
+    assert check_data(root).usable() == data  # it uses the same file
     assert state(root) == before
 
 
@@ -219,7 +219,7 @@ def test_sizes(make):
     )
     assert {first.kind, second.kind} == {'wrong size'}
 
-    # The same picture with the size that it has once it is rotated.
+    # The same image, annotated with its size after rotation.
     coco = coco_of('a.png', 'b.png', 'c.png')
     coco['images'][0]['width'] = 41
     coco['images'][1].update(width=30, height=40)
@@ -395,7 +395,7 @@ def test_without_decoding_pictures_need_not_be_there(make):
     assert check_data(root, decode=False).findings == ()
 
 
-# --------------------------------------------------------------------------- what is read otherwise than it is written
+# ---------------------------------------------------------------------------------------------------------- conversions
 
 
 def test_ids_and_boxes_as_text_are_read_with_notes(make):
@@ -520,7 +520,7 @@ def test_corners_end_the_run_also_where_errors_are_left_out(make):
         check_data(make(change)).usable(skip_bad=True)
 
 
-# ------------------------------------------------------------------------------------------------- one fault of each
+# ----------------------------------------------------------------------------------------------- one error of each kind
 
 EXPECTED = """\
 warning: box partly outside the image (1)
@@ -561,7 +561,7 @@ error: box outside the image (1)
 
 
 def break_each(root):
-    """Puts one fault of each kind into a copy of bccd, whose training images 1 to 14 have ids and boxes in order."""
+    """Add one error of each kind to a copy of bccd, whose training images 1 to 14 have ids and boxes in order."""
     train, val = (json.loads((root / f'{name}.json').read_text()) for name in ('train', 'val'))
     boxes, images = train['annotations'], train['images']
     boxes[0]['image_id'] = 9999

@@ -1,4 +1,4 @@
-"""Images to validate on that are drawn: copies together, once for all runs, and only where the folder names none."""
+"""Drawn validation images: duplicates stay together, all runs share a draw, and only folders without val need it."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ DRAW = Draw(0.25, 3)
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """annotations.json with eight images of two boxes each; 1.png to 3.png show the same."""
+    """annotations.json with eight images of two boxes each; 1.png to 3.png have the same content."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     return write(tmp_path / 'data')
 
@@ -39,7 +39,7 @@ def write(root, count=8):
 
 
 def names(report):
-    """File names of the images of each split."""
+    """Return the file names of each split."""
     return {split.name: {image['file_name'] for image in split.coco['images']} for split in report.splits}
 
 
@@ -53,7 +53,7 @@ def test_both_splits_have_all_images_and_their_boxes(root):
     parts = names(report)
     assert parts['train'] | parts['val'] == {f'{i}.png' for i in range(8)}
     assert not parts['train'] & parts['val']
-    assert len(parts['val']) in (2, 3, 4)  # a quarter, or more with copies
+    assert len(parts['val']) in (2, 3, 4)  # a quarter, or more with duplicates
     for split in report.splits:
         ids = {image['id'] for image in split.coco['images']}
         assert [each['image_id'] for each in split.coco['annotations']] == sorted([*ids, *ids])
@@ -68,7 +68,7 @@ def test_both_splits_have_all_images_and_their_boxes(root):
     assert {image['file_name'] for image in json.loads((root / data.files['val'][0]).read_bytes())['images']} == (
         parts['val']
     )
-    assert not [path for path in root.rglob('*') if 'split' in path.name]  # the user's folder is left alone
+    assert not [path for path in root.rglob('*') if 'split' in path.name]  # the user's folder is unchanged
 
 
 def test_copies_are_on_the_same_side_whatever_is_drawn(root):
@@ -89,7 +89,7 @@ def test_a_draw_is_used_again_when_images_come_and_go(root):
     shutil.copy(root / 'images' / sorted(first['val'])[0], root / 'images' / '11.png')
     (root / 'images' / sorted(first['train'])[0]).unlink()
     later = check_data(root, draw=DRAW)
-    assert names(later)['val'] == first['val'] | {'11.png'}  # a copy of an image to validate on
+    assert names(later)['val'] == first['val'] | {'11.png'}  # a duplicate of a validation image
     assert '; 4 images were added later' in later.of('note')[0].text
     assert [each.kind for each in later.of('error')] == ['missing image']
 

@@ -1,4 +1,4 @@
-"""What is remembered of pictures, and when it is not."""
+"""What is recorded about images, and when it is discarded."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from mmcnn.errors import DataError
 
 @pytest.fixture
 def pictures(tmp_path, monkeypatch):
-    """Paths of 40 small pictures, in a folder of their own."""
+    """Paths of 40 small images in one folder."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     (tmp_path / 'data').mkdir()
     paths = [tmp_path / 'data' / f'{i}.png' for i in range(40)]
@@ -28,7 +28,7 @@ def pictures(tmp_path, monkeypatch):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """The paths that are decoded while a test runs, as a list that grows."""
+    """A list that grows by the name of each image that is decoded during a test."""
     seen = []
     decode = ImageRecords._decode
 

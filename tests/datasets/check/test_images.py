@@ -1,4 +1,4 @@
-"""Broken pictures of every kind, decoded in a process that is prepared for it; and those that are merely unusual."""
+"""Broken images of every kind, decoded in a worker process, and sound images of unusual kinds."""
 
 import io
 import struct
@@ -13,14 +13,14 @@ from PIL import Image, ImageOps
 
 from mmcnn.datasets.check.images import check_image, check_images, start_worker
 
-#: Smooth, so that no JPEG is off by much.
+#: Smooth, so that JPEG compression changes no pixel much.
 PIXELS = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8), (9, 9), 3)
 PICTURE = Image.fromarray(PIXELS)
 
 
 @pytest.fixture(scope='module')
 def check():
-    """``check_image`` in a worker process."""
+    """``check_images`` in a worker process, for one path."""
     with ProcessPoolExecutor(1, initializer=start_worker) as pool:
         yield lambda path: pool.submit(check_images, [str(path)]).result()[0]
 
@@ -32,7 +32,7 @@ def encoded(picture, kind, **options):
 
 
 def noisy(kind, **options):
-    """A picture of 128 x 128 pixels whose content fills the file."""
+    """Return an image of 128 x 128 noisy pixels, which hardly compress."""
     pixels = np.random.default_rng(1).integers(0, 256, (128, 128, 3), dtype=np.uint8)
     return encoded(Image.fromarray(pixels), kind, **options)
 
@@ -42,7 +42,7 @@ def chunk(kind, content):
 
 
 def png(width, height):
-    """A PNG whose header has a size, with few pixels behind it."""
+    """Return a PNG file whose header has this size, but which contains few pixels."""
     header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
     return (
         b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(b'\0' * 99)) + chunk(b'IEND', b'')
@@ -58,7 +58,7 @@ HALF = len(JPEG) // 2
     [
         (JPEG[:HALF], 'truncated image', 'image file is truncated'),
         (JPEG[:-2], 'truncated image', 'image file is truncated'),
-        # What only libjpeg's messages tell: an end that was put there, a hole, noise.
+        # Only libjpeg's warnings reveal these: an end marker in the middle, a gap, corrupt data.
         (JPEG[:HALF] + b'\xff\xd9', 'truncated image', 'premature end of data segment'),
         (JPEG[:HALF] + JPEG[HALF + 3000 :], 'truncated image', 'is damaged: libjpeg says "Corrupt JPEG data: '),
         (JPEG[:HALF] + bytes(3000) + JPEG[HALF + 3000 :], 'truncated image', 'Corrupt JPEG data: '),
@@ -90,7 +90,7 @@ def test_no_file(check, tmp_path):
 
 
 def test_a_bomb_is_not_decoded(check, tmp_path):
-    (tmp_path / 'largest.png').write_bytes(png(13377, 13377))  # 178,944,129 pixels, which may be; there are too few
+    (tmp_path / 'largest.png').write_bytes(png(13377, 13377))  # 178,944,129 pixels are allowed; the file has too few
     (tmp_path / 'larger.png').write_bytes(png(13378, 13378))
     assert check(tmp_path / 'largest.png').problem == 'truncated image'
     assert check(tmp_path / 'larger.png').problem == 'decompression bomb'
@@ -99,7 +99,7 @@ def test_a_bomb_is_not_decoded(check, tmp_path):
 def test_sound_files(check, tmp_path):
     (tmp_path / 'ä b.jpg').write_bytes(JPEG)
     assert check(tmp_path / 'ä b.jpg')[:5] == (None, '', 128, 128, (128, 128))
-    (tmp_path / 'junk.jpg').write_bytes(JPEG + b'junk' * 100)  # behind the end, which is harmless
+    (tmp_path / 'junk.jpg').write_bytes(JPEG + b'junk' * 100)  # after the end marker, which is harmless
     assert check(tmp_path / 'junk.jpg').problem is None
     (tmp_path / 'stuffed.jpg').write_bytes(JPEG[:-2] + bytes(4) + JPEG[-2:])  # before it
     assert check(tmp_path / 'stuffed.jpg').problem is None

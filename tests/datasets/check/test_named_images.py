@@ -1,4 +1,4 @@
-"""The images that the entries of a split name; most of it is tested with whole folders, in test_detector.py."""
+"""The images that the entries of a split name; test_detector.py tests most of this with whole folders."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ def test_two_entries_of_one_image_are_warned_of():
         dict(id=1, file_name='a.png'),
         dict(id=2, file_name='b.png'),
         dict(id=3, file_name='./a.png'),
-        dict(id=2, file_name='b.png'),  # an id that is used twice, which is a fault of its own
+        dict(id=2, file_name='b.png'),  # a duplicate id is a separate error
         None,
         dict(id=5, file_name=''),
     ]

@@ -1,4 +1,4 @@
-"""A share of the training images."""
+"""A fraction of the training images."""
 
 import json
 
@@ -39,7 +39,7 @@ def test_all_boxes_of_the_images_are_there(data):
 
 
 def test_the_order_of_the_file_does_not_count(data, tmp_path):
-    """Another file with the same names gives the same images."""
+    """The same names in another order select the same images."""
     import shutil
 
     copied = tmp_path / 'copied'

@@ -1,4 +1,4 @@
-"""Where things are kept, and that they are whole."""
+"""The cache folder: where it is, and that writes are atomic."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ def test_the_folder(monkeypatch):
     monkeypatch.setenv('HOME', '/home/me')
     assert cache_folder() == Path('/home/me/.cache/mmcnn')
     monkeypatch.delenv('HOME')
-    monkeypatch.setattr('pwd.getpwuid', {}.__getitem__)  # a user whom nobody knows
+    monkeypatch.setattr('pwd.getpwuid', {}.__getitem__)  # a user without an entry in the password database
     assert cache_folder() == Path(tempfile.gettempdir()) / f'mmcnn-{os.getuid()}'
 
 

@@ -1,4 +1,4 @@
-"""Categories that are no classes, and classes that were asked for."""
+"""Categories that are not classes, and classes chosen by the user."""
 
 import copy
 from pathlib import Path
@@ -14,7 +14,7 @@ CATEGORIES = [{'id': i, 'name': name, 'supercategory': 'things'} for i, name in 
 
 
 def split_of(name='train', categories=None, boxes=((10, 1), (10, 2), (11, 3), (12, 3))):
-    """Images 10 to 13; a box for each pair of image and category."""
+    """Return a split of images 10 to 13 with one box for each pair of image and category."""
     coco = dict(
         images=[dict(id=i) for i in range(10, 14)],
         annotations=[dict(id=i, image_id=image, category_id=of) for i, (image, of) in enumerate(boxes)],

@@ -1,4 +1,4 @@
-"""Folders with COCO files: what is read, and what cannot be."""
+"""Data folders with COCO files: valid ones and errors."""
 
 import json
 
@@ -86,13 +86,13 @@ def test_val_json_that_is_a_folder(root):
         read_coco_folder(root, 'val')
 
 
-# ----------------------------------------------------------------------------------------- the images that it names
+# ----------------------------------------------------------------------------------------------- images named by a file
 
 BOX = dict(category_id=1, bbox=[1, 2, 10, 9], area=90, iscrowd=0)
 
 
 def write_folder(root, names, files, split='train', title=None):
-    """A file with an image of each name and a box each, and images of 40 x 30 pixels, each in a colour of its own."""
+    """Write a COCO file with these names, one box each, and image files of 40 x 30 pixels in different colours."""
     images = [dict(id=i, file_name=name, width=40, height=30) for i, name in enumerate(names)]
     coco = dict(
         images=images,
@@ -164,7 +164,7 @@ def test_images_of_another_split_are_not_taken(tmp_path):
     files = ['train2017/a.png', 'val2017/a.png', 'val2017/b.png']
     write_folder(tmp_path, ['a.png', 'b.png'], files, title='annotations/instances_train2017.json')
     split = read_coco_folder(tmp_path, 'train')
-    assert files_of(split) == ['train2017/a.png', 'train2017/b.png']  # the second is missing
+    assert files_of(split) == ['train2017/a.png', 'train2017/b.png']  # the second does not exist
     assert not split.changed
 
 
@@ -230,7 +230,7 @@ def test_masks_are_written_as_they_were_read(root, monkeypatch, tmp_path):
     box = dict(image_id=image['id'], category_id=category['id'], bbox=[1, 1, 4, 4], area=16, iscrowd=0)
     coco['annotations'] = [dict(box, id=str(i), segmentation=mask) for i, mask in enumerate(masks)]
     file.write_text(json.dumps(coco))
-    usable = check_data(root, names=('train',)).usable()  # ids as text: the file is written anew
+    usable = check_data(root, names=('train',)).usable()  # ids as text: the file is written again
     written = json.loads((root / usable.files['train'][0]).read_text())['annotations']
     assert [each['segmentation'] for each in written] == masks
     assert [[type(x) for x in polygon] for polygon in written[1]['segmentation']] == [

@@ -1,4 +1,4 @@
-"""What COCO entries mean that are written otherwise than COCO writes them."""
+"""COCO entries that deviate from COCO format."""
 
 import copy
 from pathlib import Path
@@ -20,7 +20,7 @@ COCO = {
 
 
 def read(change):
-    """The dict as it is read once a function has edited it, the notes, and what is wrong with it then."""
+    """Return the entries as read after an edit, the notes, and the kinds of errors that remain."""
     coco = copy.deepcopy(COCO)
     change(coco)
     split = DataSplit('train', 'train.json', Path('/data'), 'images/', coco, ann_file=Path('/data/train.json'))
@@ -98,9 +98,9 @@ def test_texts_that_are_no_numbers_are_numbered():
     coco, notes, faults = read(every_id(name))
     assert (coco, faults) == (COCO, [])
     assert "the first: '3f1-a' as 1, its place (entry 0" in notes[0]
-    # 1 and 01 are two ids where all are texts.
+    # 1 and 01 are different ids if all ids are text.
     assert read(every_id(lambda number: '1' if number == 1 else '01'))[::2] == (COCO, [])
-    # An integer could be taken for a place.
+    # Integers could be confused with positions.
     coco, notes, faults = read(lambda coco: of_all(coco, 'images', ['id'], name))
     assert (notes, faults) == ([], ['bad id', 'bad id', 'unknown image', 'unknown image'])
 

@@ -1,4 +1,4 @@
-"""Which file is a split's: the usual names, other names, one file for all, and what cannot be told."""
+"""Which file belongs to a split: common names, other names, one file for all, and ambiguous cases."""
 
 import json
 
@@ -17,7 +17,7 @@ def write(root, *names, content=COCO):
 
 
 def chosen(root):
-    """Titles of train and val."""
+    """Return the titles of the files for train and val."""
     return tuple(file and file.title for file in (choose_file(root, name) for name in ('train', 'val')))
 
 
@@ -71,6 +71,6 @@ def test_one_file_is_to_train_on(tmp_path, name):
 
 def test_other_json_files_are_none(tmp_path):
     write(tmp_path, 'train/settings.json', 'classes.json', content='{"names": ["a"]}')
-    write(tmp_path, *(f'train/{i}.json' for i in range(21)))  # a file for each image
+    write(tmp_path, *(f'train/{i}.json' for i in range(21)))  # one file per image
     write(tmp_path, 'images/a.json', 'train/.hidden/a.json')
     assert (other_files(tmp_path), usual_files(tmp_path), chosen(tmp_path)) == ([], [], (None, None))

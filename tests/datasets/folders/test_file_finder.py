@@ -1,4 +1,4 @@
-"""How written file names find their files: what is read as it is, what is read otherwise and said, what is refused."""
+"""How file names in annotations are matched to files: exact matches, deviations with a note, and refusals."""
 
 import os
 import unicodedata
@@ -78,7 +78,7 @@ def test_names_without_endings(root):
     assert one(find, 's').problem.startswith('2 files match')
 
 
-# -------------------------------------------------------------------------------- a namesake is not the missing file
+# -------------------------------------------------------------------- a file with the same name is not the missing file
 
 
 def lay(root, *files):
@@ -88,7 +88,7 @@ def lay(root, *files):
 
 
 def paths(root, names, folders=('images',), **keywords):
-    """Where names lead, relative to the data folder; None: nowhere."""
+    """Return the paths that names lead to, relative to the data folder, or None."""
     folders = [root / each for each in folders]
     found = FileFinder(root, folders, folders, **keywords).find(names)
     return [each.path and os.path.normpath(each.path.relative_to(root)) for each in found.values()]
@@ -97,24 +97,24 @@ def paths(root, names, folders=('images',), **keywords):
 @pytest.mark.parametrize(
     ('files', 'names', 'expected'),
     [
-        # the folder is here, and the file is not in it
+        # the folder exists, but the file is not in it
         (['v1/1.png', 'v2/3.png'], ['v1/1.png', 'v1/3.png'], ['images/v1/1.png', None]),
         (['a/1.png', 'b/3.png'], ['b/3.png', 'a/3.png'], ['images/b/3.png', None]),
-        # the folder is not here, but another one was meant
+        # the folder does not exist, but another one was meant
         (['train/1.png', 'train/2.png'], ['val/1.png', 'val/2.png'], [None, None]),
         (['v2/1.png'], ['v2/1.png', 'v1/1.png'], ['images/v2/1.png', None]),
         (['v2/1.png', 'v2/2.png'], ['v2/1.png', 'v1/1.png', 'v1/2.png'], ['images/v2/1.png', None, None]),
         (['v2/images/1.png'], ['v2/sub/1.png'], [None]),
-        # of another machine: one folder for one folder, with all of its files
+        # paths of another machine: one folder replaces one folder, with all of its files
         (['b/1.png', 'b/2.png'], ['D:\\x\\1.png', 'D:\\x\\2.png'], ['images/b/1.png', 'images/b/2.png']),
         (['b/1.png', 'c/2.png'], ['D:\\x\\1.png', 'D:\\x\\2.png'], [None, None]),
         (['b/1.png'], ['D:\\x\\1.png', 'D:\\x\\2.png'], [None, None]),
         (['1.png'], ['D:\\x\\1.png', 'D:\\x\\2.png'], ['images/1.png', None]),
-        # two folders of another machine in one: only where no names are the same
+        # two folders of another machine are merged into one only if no names collide
         (['1.png', '2.png'], ['D:\\x\\1.png', 'D:\\y\\2.png'], ['images/1.png', 'images/2.png']),
         (['1.png', '2.png'], ['D:\\x\\1.png', 'D:\\y\\1.png', 'D:\\y\\2.png'], [None, None, None]),
         (['1.png', '2.png'], ['1.png', 'D:\\y\\1.png', 'D:\\y\\2.png'], ['images/1.png', None, None]),
-        # the end of the written folders, or their beginning is left out here
+        # the first or last folders of a path are missing here
         (['b/1.png'], ['/home/me/b/1.png'], ['images/b/1.png']),
         (['x/b/1.png'], ['b/1.png'], ['images/x/b/1.png']),
     ],
@@ -142,7 +142,7 @@ def test_two_names_of_one_file(tmp_path):
     found = FileFinder(tmp_path, [tmp_path / 'images'], [tmp_path / 'images']).find(['a.jpg', 'a.png', 'A.PNG'])
     assert found['a.png'].path == tmp_path / 'images' / 'a.png'
     assert {found[name].problem for name in ('a.jpg', 'A.PNG')} == {"the only matching file is that of 'a.png'"}
-    assert paths(tmp_path, ['a.jpg', 'A.PNG']) == [None, None]  # neither is written as it is
+    assert paths(tmp_path, ['a.jpg', 'A.PNG']) == [None, None]  # neither is an exact match
 
 
 def test_why_a_namesake_is_not_taken(tmp_path):

@@ -1,4 +1,4 @@
-"""Folders that users' files name, and the words for splits."""
+"""Folders in users' file names, and words for splits."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is said of a folder in no layout: never to move what is annotated into the folders of a classifier."""
+"""Messages about folders with an unknown layout: they never suggest moving annotated images into folders of classes."""
 
 import json
 

@@ -33,7 +33,7 @@ def test_it_is_a_folder_to_train_on(folder):
         picture = cv2.imread(str(folder / 'images' / image['file_name']))
         assert picture.shape == (image['height'], image['width'], 3) == (64, 64, 3)
     per_image = np.bincount([a['image_id'] for a in train['annotations']], minlength=33)[1:]
-    assert (per_image == 0).sum() == 2  # every fifteenth has no object
+    assert (per_image == 0).sum() == 2  # every fifteenth image is without objects
     assert 1 <= per_image[per_image > 0].min() <= per_image.max() <= 6
     assert {a['category_id'] for a in train['annotations']} == {1, 2, 3}
 
@@ -60,7 +60,7 @@ def test_pycocotools_and_mmdet_read_it(folder):
 
 @pytest.mark.parametrize('label', range(3))
 def test_boxes_areas_and_labels_tell_of_the_same_shape(tmp_path, label):
-    """A shape's share of its box, whatever its rotation: circle pi/4, square 1/2 to 1, triangle 0.43 to 0.5."""
+    """Areas relative to boxes, at any rotation: circle pi/4, square 1/2 to 1, triangle 0.43 to 0.5."""
     root = make_shapes(tmp_path, num_train=60, num_val=1, size=192)
     low, high = {'circle': (0.74, 0.84), 'square': (0.48, 1.0), 'triangle': (0.40, 0.53)}[CLASSES[label]]
     found = 0
@@ -161,7 +161,7 @@ def test_numbers_that_are_too_small_are_named(tmp_path):
     assert not (tmp_path / 'a').exists()
 
 
-# ---------------------------------------------------------------------------------------------------- a folder a class
+# ------------------------------------------------------------------------------------------------- one folder per class
 
 
 def few(root, **kwargs):
@@ -179,7 +179,7 @@ def test_classes_take_turns(tmp_path):
 
 @pytest.mark.parametrize('label', range(3))
 def test_close_ups_show_their_class(label):
-    # In the middle of the hues of a class lies the one that most pixels of its shape have, and few of the others'.
+    # Most pixels of a shape have hues near the middle of its class's range, unlike those of other classes.
     hues = []
     for seed in range(12):
         picture = _draw_close_up(np.random.default_rng(seed), label, 64)
@@ -197,7 +197,7 @@ def test_class_folder_is_kept_redrawn_and_refused(tmp_path):
     before = picture.stat().st_mtime_ns
     few(tmp_path / 'a')
     assert picture.stat().st_mtime_ns == before
-    (tmp_path / 'a' / 'settings.json').unlink()  # interrupted
+    (tmp_path / 'a' / 'settings.json').unlink()  # simulates an interruption
     picture.unlink()
     assert digest(few(tmp_path / 'a')) == first
     assert read_class_folder(few(tmp_path / 'a', num_train=4)).num_train == 4
@@ -212,7 +212,7 @@ def test_class_folder_is_kept_redrawn_and_refused(tmp_path):
 
 @pytest.mark.parametrize('make', [make_shapes, make_shape_classes])
 def test_processes_that_ask_at_once_share_one_drawing(tmp_path, monkeypatch, make):
-    """A second process neither deletes the images of the first one nor comes back before they are all there."""
+    """A second process neither deletes the images of the first nor returns before all of them exist."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     context = multiprocessing.get_context('fork')
     found = context.Queue()

@@ -1,4 +1,4 @@
-"""Folders as Pascal VOC has them, against boxes by hand and against hotcoco's converter."""
+"""Pascal VOC folders, compared with hand-worked boxes and hotcoco's converter."""
 
 import json
 
@@ -21,7 +21,7 @@ def thing(name='cat', box=(1, 1, 10, 20), extra=''):
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-    """Writes pictures a and b to train, c to validate on; ``a`` is what is in the annotations of a."""
+    """Write training images a and b and validation image c; the argument ``a`` is the content of a's annotations."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
 
     def write(a=SIZE, sets=(('train', 'a\nb\n'), ('val', 'c\n'))):

@@ -1,4 +1,4 @@
-"""ImageSets/Main: which list is which split, and the lines that people write in them."""
+"""ImageSets/Main: which list belongs to which split, and the variants of its lines."""
 
 import pytest
 from PIL import Image
@@ -15,7 +15,7 @@ XML = (
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-    """Writes images and annotations by their names, and lists by theirs."""
+    """Write images and annotations by their stems, and lists by their names."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
 
     def write(lists, stems=('a', 'b', 'c'), ending='.png', filename=''):
@@ -125,7 +125,7 @@ def test_of_two_images_the_one_that_the_annotations_name(make):
     assert str(finding) == ('JPEGImages/a: image 0 does not exist: 2 files match: JPEGImages/a.jpg, JPEGImages/a.png')
 
 
-# -------------------------------------------------------------------------- annotations are those of their own image
+# ------------------------------------------------------------------------------------ annotations belong to their image
 
 
 def test_annotations_of_another_folder_are_not_taken(make):
@@ -155,7 +155,7 @@ def test_one_flat_folder_of_annotations(make):
     assert [each.text for each in read.findings] == [
         '2 file names with other folders: "cam/a" is read as Annotations/a.xml'
     ]
-    Image.new('RGB', (40, 20)).save(root / 'JPEGImages' / 'a.png')  # which may be the one that a.xml is of
+    Image.new('RGB', (40, 20)).save(root / 'JPEGImages' / 'a.png')  # a.xml may belong to this one
     read = read_set(root, choose_set(root, 'train'), 'train')
     assert [bool(each.annotation_problem) for each in read.images] == [True, False]
 
@@ -163,7 +163,7 @@ def test_one_flat_folder_of_annotations(make):
 @pytest.mark.parametrize(
     ('lines', 'stems', 'refused'),
     [
-        ('cam/a\na\n', ('cam/a',), ['a']),  # one image, two names
+        ('cam/a\na\n', ('cam/a',), ['a']),  # two names of one image
         ('a.jpg\na.png\n', ('a',), ['a.jpg']),
     ],
 )

@@ -1,4 +1,4 @@
-"""Folders as YOLO trainers take them, against boxes by hand and against hotcoco's converter."""
+"""YOLO folders, compared with hand-worked boxes and hotcoco's converter."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from mmcnn.errors import DataError
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-    """Writes images/{train,val}/ and labels/{train,val}/: two pictures and one, of 40 x 20 pixels."""
+    """Write images/ and labels/ of both splits: two training images and one validation image of 40 x 20 pixels."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
 
     def write(settings='train: images/train\nval: images/val\nnames: [cat]\n', labels='0 0.5 0.5 0.25 0.5\n'):
@@ -25,7 +25,7 @@ def make(tmp_path, monkeypatch):
             for folder in ('images', 'labels'):
                 (root / folder / name).parent.mkdir(parents=True, exist_ok=True)
             Image.new('RGB', (40, 20), (80 * i, 0, 0)).save(root / 'images' / f'{name}.png')
-            if name != 'train/b':  # which has no objects
+            if name != 'train/b':  # it has no objects
                 (root / 'labels' / f'{name}.txt').write_text(labels)
         (root / 'data.yaml').write_text(settings, encoding='utf-8')
         return root
@@ -34,12 +34,12 @@ def make(tmp_path, monkeypatch):
 
 
 def faults(report):
-    """The findings that are more than notes."""
+    """Return the findings other than notes."""
     return report.of('fatal', 'error', 'warning')
 
 
 def notes(report):
-    """What was read otherwise than it is written, but for images without a label file, which each folder here has."""
+    """Return the notes except for those about missing label files, which each folder here has."""
     return [str(each) for each in report.of('note') if 'no label file' not in each.text]
 
 
@@ -54,7 +54,7 @@ def test_boxes_and_polygons(make):
         (0, 0, 0), (0, 1, 0),
     ]  # fmt: skip
     assert train['annotations'][0]['bbox'] == pytest.approx([15, 5, 10, 10])
-    assert train['annotations'][1]['bbox'] == pytest.approx([4, 4, 8, 14])  # around the three points
+    assert train['annotations'][1]['bbox'] == pytest.approx([4, 4, 8, 14])  # encloses the three points
     assert [each['area'] for each in train['annotations']] == pytest.approx([100, 112])
     assert val['images'][0]['file_name'] == 'images/val/ü c.png'
     data = report.usable()
@@ -232,8 +232,8 @@ def test_a_list_of_a_folder_that_is_not_unpacked_is_not_read_from_another(make):
             r'has train: images/train/a\.png, which is an image; it must be a folder of images, or a',
         ),
         ('a' * 300, 'has train: a+, but .* does not exist'),
-        ('../elsewhere/images', r'has train: \.\./elsewhere/images, but .* does not exist'),  # images/ holds val
-        ('/x/images/val/deep', 'does not exist'),  # which is in the folder to validate on
+        ('../elsewhere/images', r'has train: \.\./elsewhere/images, but .* does not exist'),  # images/ contains val
+        ('/x/images/val/deep', 'does not exist'),  # within the validation folder
     ],
 )
 def test_places_that_are_none(make, entry, message):
@@ -261,4 +261,4 @@ def test_orphans_are_found_in_time_that_grows_with_the_number_of_folders(tmp_pat
     split = DataSplit('train', 'data.yaml (train)', tmp_path, '', dict(images=[], annotations=[], categories=[]))
     start = time.process_time()
     assert _without_image(split, files, []) == []
-    assert time.process_time() - start < 2  # a comparison of each folder with each takes 8 s
+    assert time.process_time() - start < 2  # comparing each folder with each takes 8 s

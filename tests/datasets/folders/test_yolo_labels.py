@@ -1,4 +1,4 @@
-"""Label files of YOLO folders: where they are, and their variants, against boxes by hand."""
+"""Label files of YOLO folders: their places and variants, compared with hand-worked boxes."""
 
 import pytest
 from PIL import Image
@@ -12,7 +12,7 @@ BOX = [15, 5, 10, 10]
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-    """Writes images/train/a.png and images/val/b.png of 40 x 20 pixels, and label files as they are asked for."""
+    """Write images/train/a.png and images/val/b.png of 40 x 20 pixels, and the given label files."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
 
     def write(labels, names='[cat, traffic light]'):
@@ -63,7 +63,7 @@ def test_the_report_says_how_many_images_have_no_labels(make):
         'data.yaml (train): no label file for 1 of 1 image, which are used without objects, the first is '
         'images/train/a.png, which has no labels/train/a.txt or images/train/a.txt'
     )
-    assert '(0 without a label file)' in check_data(make({'labels/train/a.txt': b''})).title()  # empty is labelled
+    assert '(0 without a label file)' in check_data(make({'labels/train/a.txt': b''})).title()  # an empty file counts
 
 
 def test_of_two_label_files_that_differ_the_one_that_is_read_is_said(make):
@@ -145,5 +145,5 @@ def test_classes_that_count_from_one(make):
         'data.yaml: class ids run from 1 to 2, but YOLO counts from 0: those of the 2 names are 0 to 1; subtract 1 '
         'from each id, or add the name of class 2'
     )
-    (root / 'labels' / 'val' / 'b.txt').write_text('0 .5 .5 .2 .2\n2 .5 .5 .2 .2\n')  # then it is one wrong box
+    (root / 'labels' / 'val' / 'b.txt').write_text('0 .5 .5 .2 .2\n2 .5 .5 .2 .2\n')  # now it is one wrong box
     assert [each.kind for each in check_data(root).of('fatal', 'error')] == ['unknown category']

@@ -1,4 +1,4 @@
-"""data.yaml: names that YAML takes for something else, and what may stand in its place."""
+"""data.yaml: names that YAML does not read as text, and alternatives to a list of names."""
 
 import re
 

@@ -10,7 +10,7 @@ from mmcnn.datasets.mosaic.render import Renderer
 
 @pytest.fixture(scope='session')
 def sample():
-    """An image in memory with its annotations: ``sample(image, boxes, labels, ignore)``."""
+    """Return an image in memory with its annotations: ``sample(image, boxes, labels, ignore)``."""
 
     def make(image, boxes=(), labels=None, ignore=None):
         boxes = np.array(boxes, np.float32).reshape(-1, 4)
@@ -23,7 +23,7 @@ def sample():
 
 @pytest.fixture(scope='session')
 def plan_of():
-    """The plan of a mosaic of samples: ``plan_of(transform, samples)``."""
+    """Return the plan of a mosaic of samples: ``plan_of(transform, samples)``."""
 
     def plan(transform, samples):
         return transform.plan([
@@ -36,7 +36,7 @@ def plan_of():
 
 @pytest.fixture(scope='session')
 def mix(sample, plan_of):
-    """Mixes samples and draws the result, again a sample: ``mix(transform, samples)``. Images are read reduced."""
+    """Mix samples and render the result as a sample: ``mix(transform, samples)``. Images are read at reduced size."""
     render = Renderer()
 
     def read(image, reduction):

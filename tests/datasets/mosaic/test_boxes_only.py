@@ -1,4 +1,4 @@
-"""Boxes are read as MMDetection reads them, and polygons are not kept."""
+"""Boxes are read as MMDetection reads them, and polygons are discarded."""
 
 import json
 import pickle
@@ -13,7 +13,7 @@ from mmcnn.datasets.mosaic.boxes_only import BoxesOnlyCocoDataset, without_masks
 
 
 class OwnCocoDataset(CocoDataset):
-    """May make boxes of polygons."""
+    """A user's subclass, which may compute boxes from polygons."""
 
 
 def config(path, **entries):
@@ -25,7 +25,7 @@ def config(path, **entries):
 def file(tmp_path, request):
     coco = coco_dict(25, 120)
     coco['annotations'][3]['segmentation'] = dict(size=[480, 640], counts=[0, 640 * 480])
-    coco['annotations'][4]['area'] = 0  # is left out
+    coco['annotations'][4]['area'] = 0  # filtered out
     if request.param == 'text':
         for each in coco['images']:
             each['id'] = f'image {each["id"]}'
@@ -63,5 +63,5 @@ def test_wrappers_and_own_data_sets():
     )  # fmt: skip
     inside = without_masks(given)['dataset']['datasets']
     assert [each['type'] for each in inside] == [BoxesOnlyCocoDataset, OwnCocoDataset, 'LVISDataset']
-    assert given['dataset']['datasets'][0]['type'] == 'CocoDataset'  # the user's config is as it was
+    assert given['dataset']['datasets'][0]['type'] == 'CocoDataset'  # the user's config is unchanged
     assert without_masks(dict(type='mmdet.CocoDataset'))['type'] is BoxesOnlyCocoDataset

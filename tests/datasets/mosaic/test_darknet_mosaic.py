@@ -17,7 +17,7 @@ def test_without_jitter_and_mosaic_the_image_is_stretched(sample, mix):
     out = mix(DarknetMosaic((400, 100), jitter=0), [given])
     assert out.image.shape == (100, 400, 3)
     assert (out.image == 7).all()
-    # x doubles, y stays; the second box is 0.8 px wide, the fourth outside
+    # x doubles, y stays; the second box is 0.8 px wide, the fourth is outside
     assert out.boxes.tolist() == [[20, 10, 60, 40], [0, 50, 20, 100]]
     assert out.labels.tolist() == [3, 5]
     assert out.ignore_flags.tolist() == [True, False]
@@ -51,7 +51,7 @@ def test_four_quadrants_meet_at_a_cut_inside_the_range(plain, mix):
 @pytest.mark.parametrize('seed', range(12))
 @pytest.mark.parametrize('mosaic_prob', [0, 1])
 def test_boxes_lie_on_their_objects(sample, mix, mosaic_prob, seed):
-    """Each source holds one rectangle of its own colour; where it is seen, the box must be its bounds."""
+    """Each image has one rectangle of a unique colour, whose bounds must equal the box where it is visible."""
     colours = [(0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 255)]
     rng = np.random.default_rng(seed)
     samples = []
@@ -71,7 +71,7 @@ def test_boxes_lie_on_their_objects(sample, mix, mosaic_prob, seed):
         if len(rows) > 1 and len(columns) > 1:
             seen[label] = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
     boxes = dict(zip(out.labels.tolist(), out.boxes, strict=True))
-    assert set(seen) <= set(boxes)  # a box of one pixel may be too thin to be seen
+    assert set(seen) <= set(boxes)  # a box of one pixel may be too thin to be visible
     for label, bounds in seen.items():
         assert np.abs(boxes[label] - bounds).max() <= 1.0
 
@@ -87,14 +87,14 @@ def test_outside_is_filled_with_the_image_mean(sample, mix):
         np.random.seed(seed)
         _, top, _, bottom = np.random.uniform(-0.3, 0.3, size=4)
         for outward, row in ((-top, 0), (bottom, -1)):
-            if abs(outward) > 0.02:  # clearly more than a pixel of the output
+            if abs(outward) > 0.02:  # more than a pixel of the output
                 assert (out[row] == (100, 50, 20)).all() == (outward > 0)
                 fills += outward > 0
     assert fills > 10
 
 
 def test_jitter_moves_each_border_on_its_own(plain, mix):
-    """The share of the output that the image covers is 1 / (1 + outward shifts), by hand for each draw."""
+    """The image covers 1 / (1 + outward shifts) of the output, computed by hand for each draw."""
     transform = DarknetMosaic((1000, 1000), jitter=0.3, pad_val=0)
     for seed in range(10):
         np.random.seed(seed)
@@ -110,7 +110,7 @@ def test_jitter_moves_each_border_on_its_own(plain, mix):
 
 
 def test_half_of_the_images_are_moved_to_touch_the_cut(plain, mix):
-    # Untouched, white reaches the cut corner if neither border there went outward, p = 1/4; moved, nearly always.
+    # Unmoved, white reaches the cut's corner if neither border there moved outward (p = 1/4); moved, nearly always.
     transform = DarknetMosaic((100, 100), mosaic_prob=1, jitter=0.2, pad_val=0)
     touching = []
     for seed in range(300):
@@ -144,7 +144,7 @@ def test_errors_name_the_setting(plain, plan_of):
 
 @pytest.mark.parametrize(('size', 'reduction'), [((600, 400), 1), ((3039, 3041), 1), ((3042, 3042), 2)])
 def test_an_image_may_be_reduced_as_far_as_its_smallest_crop_allows(size, reduction):
-    # At a jitter of 0.3 the smallest crop has 0.4 of each side: 3040 * 0.4 = 2 * 608
+    # With jitter 0.3 the smallest crop has 0.4 of each side: 3040 * 0.4 = 2 * 608
     none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool)
     plan = DarknetMosaic((608, 608), jitter=0.3).plan([Source(0, size, *none)])
     assert plan.pictures[0][0].reduction == reduction

@@ -24,11 +24,11 @@ def plain(sample):
 
 
 def two_step_reference(samples, img_scale, scale, translate, degrees, shear):
-    """Resize, paste on the 2W x 2H canvas, warp the canvas. Returns image, tile index of each pixel, boxes, labels."""
+    """Resize, paste on the 2W x 2H canvas, warp. Return the image, the tile index of each pixel, boxes and labels."""
     width, height = img_scale
     centre_x = int(np.random.uniform(width / 2, width * 3 / 2))
     centre_y = int(np.random.uniform(height / 2, height * 3 / 2))
-    canvas = np.full((4 * height, 4 * width, 3), 114, np.uint8)  # with a margin of W, H; cut down below
+    canvas = np.full((4 * height, 4 * width, 3), 114, np.uint8)  # with a margin of W, H, which is removed below
     owner = np.full(canvas.shape[:2], 255, np.uint8)
     boxes, labels = [], []
     for place, index in enumerate(np.random.permutation(4)):
@@ -52,7 +52,7 @@ def two_step_reference(samples, img_scale, scale, translate, degrees, shear):
     angle = np.random.uniform(-degrees, degrees)
     shear_x, shear_y = np.tan(np.radians(np.random.uniform(-shear, shear, size=2)))
     target = np.random.uniform(0.5 - translate, 0.5 + translate, size=2) * img_scale
-    if degrees == shear == 0:  # the corners of the images land on corners of pixels
+    if degrees == shear == 0:  # the corners of the images are aligned to corners of pixels
         corner = np.array([centre_x - width, centre_y - height]) * s
         target = np.rint(corner + target) - corner
     c = np.array([[1, 0, -width], [0, 1, -height], [0, 0, 1.0]])
@@ -93,7 +93,7 @@ def test_equals_resize_paste_and_warp(smooth_sample, mix, plan_of, img_scale, de
     np.random.seed(seed)
     image, owner, boxes, labels = two_step_reference(samples, img_scale, (0.5, 1.5), 0.1, degrees, shear)
 
-    # Tiles are grouped in drawing order in both, so the order of boxes agrees too.
+    # Both group tiles in drawing order, so the order of boxes agrees too.
     assert drawn.labels.tolist() == labels.tolist()
     assert np.abs(drawn.boxes - boxes).max() < 1e-3
     assert len(boxes) > 5
@@ -103,7 +103,7 @@ def test_equals_resize_paste_and_warp(smooth_sample, mix, plan_of, img_scale, de
     assert drawn.image.shape == image.shape == (img_scale[1], img_scale[0], 3)
     kernel = np.ones((5, 5), np.uint8)
     away_from_seams = cv2.dilate(owner, kernel) == cv2.erode(owner, kernel)
-    away_from_seams[[0, 1, -2, -1]] = away_from_seams[:, [0, 1, -2, -1]] = False  # a seam may run just outside
+    away_from_seams[[0, 1, -2, -1]] = away_from_seams[:, [0, 1, -2, -1]] = False  # a seam may be just outside
     assert away_from_seams.mean() > 0.7
     difference = np.abs(drawn.image.astype(int) - image)[away_from_seams]
     assert difference.mean() < 1.0
@@ -113,7 +113,7 @@ def test_equals_resize_paste_and_warp(smooth_sample, mix, plan_of, img_scale, de
 @pytest.mark.parametrize('seed', range(8))
 @pytest.mark.parametrize('mosaic_prob', [0.0, 1.0])
 def test_boxes_lie_on_their_objects(sample, mix, mosaic_prob, seed):
-    """Each source holds one rectangle of its own colour; where it is seen, the box must be its bounds."""
+    """Each image has one rectangle of a unique colour, whose bounds must equal the box where it is visible."""
     colours = [(0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 255)]
     rng = np.random.default_rng(seed)
     samples = []
@@ -134,7 +134,7 @@ def test_boxes_lie_on_their_objects(sample, mix, mosaic_prob, seed):
 
 
 def identity(**kwargs):
-    """On one 100 x 100 image without mosaic this transform changes nothing but the choice of boxes."""
+    """Return a transform that only filters the boxes of one 100 x 100 image without mosaic."""
     return MosaicAffine((100, 100), mosaic_prob=0, scale=(1, 1), translate=0, **kwargs)
 
 
@@ -166,7 +166,7 @@ def test_a_flipped_mosaic_is_the_mirror_image(smooth_sample, mix, plan_of, degre
         assert plan_of(transform, samples).flipped == bool(flip_prob)
     straight, mirrored = drawn
     different = np.abs(straight.image[:, ::-1].astype(int) - mirrored.image).max(axis=2) > 2
-    assert different.mean() < (0.03 if degrees else 0.001)  # where it is rotated, on the seams
+    assert different.mean() < (0.03 if degrees else 0.001)  # if rotated, at the seams
     assert np.allclose(mirrored.boxes, (160, 0, 160, 0) - straight.boxes[:, [2, 1, 0, 3]] * (1, -1, 1, -1), atol=1e-3)
     assert mirrored.labels.tolist() == straight.labels.tolist()
 
@@ -181,9 +181,9 @@ def test_one_image_is_letterboxed_in_the_centre(sample, mix):
 
 def test_box_filter_by_hand(sample, mix):
     boxes = [
-        [10, 10, 12, 40],  # 2 px wide: not more than 2
+        [10, 10, 12, 40],  # 2 px wide, which is too small
         [10, 10, 12.5, 40],  # kept
-        [10, 10, 40, 12],  # 2 px high
+        [10, 10, 40, 12],  # 2 px high, which is too small
         [-30, 10, -1, 40],  # outside
         [50, 50, 50, 60],  # no area
     ]
@@ -195,7 +195,7 @@ def test_box_filter_by_hand(sample, mix):
     out = mix(wide, [sample(np.zeros((400, 400, 3), np.uint8), boxes)])
     assert out.labels.tolist() == [1]
 
-    # Twice as large about the centre: x -> 2 x - 50. The share that stays is measured against the doubled box.
+    # Scaled by 2 about the centre: x -> 2 x - 50. The visible fraction is relative to the doubled box.
     double = MosaicAffine((100, 100), mosaic_prob=0, scale=(2, 2), translate=0)
     boxes = [
         [0, 0, 30, 30],  # -> (-50, -50, 10, 10): 100 of 3600 px
@@ -228,7 +228,7 @@ def test_images_without_boxes_and_the_dtypes(sample, plan_of, count):
 
 
 def test_mixup_blends_two_whole_mosaics(plain, mix):
-    # Around the canvas centre a mosaic of four square images has no gap, so each mosaic is of one value.
+    # Around the canvas centre a mosaic of four square images has no gap, so each mosaic has a single value.
     transform = MosaicAffine((100, 100), mixup_prob=1, scale=(1, 1), translate=0)
     ratios = []
     for seed in range(200):
@@ -239,7 +239,7 @@ def test_mixup_blends_two_whole_mosaics(plain, mix):
         ratios.append((values[0] - 100) / 100)
         assert len(out.labels) == len(out.boxes) == len(out.ignore_flags) >= 2
     assert abs(np.mean(ratios) - 0.5) < 0.02
-    assert abs(np.std(ratios) - 0.5 / np.sqrt(65)) < 0.015  # of Beta(32, 32)
+    assert abs(np.std(ratios) - 0.5 / np.sqrt(65)) < 0.015  # standard deviation of Beta(32, 32)
 
 
 @pytest.mark.parametrize(

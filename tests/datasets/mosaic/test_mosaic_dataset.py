@@ -20,7 +20,7 @@ DARKNET = dict(type='mmcnn.DarknetMosaic', img_scale=(96, 64), flip_prob=0.5), d
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Twelve drawn pictures of 400 x 300 pixels, every third a PNG, with boxes of which some are of crowds."""
+    """Twelve images of 400 x 300 pixels, every third a PNG, with boxes, some of which are crowds."""
     root = tmp_path_factory.mktemp('mixed')
     (root / 'images').mkdir()
     rng = np.random.default_rng(0)
@@ -123,10 +123,10 @@ def test_the_cache_changes_no_sample(build, pipeline):
             expected = drawn(small, index, seed)
             same(drawn(large, index, seed), expected)
             found = drawn(plain, index, seed)
-            # Without a cache a small tile may be decoded smaller.
+            # Without a cache, small tiles may be decoded at a lower resolution.
             assert (found['inputs'].float() - expected['inputs'].float()).abs().mean() < 3
             same({**found, 'inputs': expected['inputs']}, expected)
-    # 400 x 300 fit 96 x 64 at a quarter: 100 x 75 pixels.
+    # A quarter of 400 x 300, that is 100 x 75 pixels, fits 96 x 64.
     assert large.read.cache.used == (12 * 100 * 75 * 3 if pipeline[0] is MOSAIC else large.read.cache.used) > 0
     assert 0 < small.read.cache.used <= 600_000
 
@@ -175,7 +175,7 @@ def test_workers_share_what_they_decode(build, monkeypatch, tmp_path):
     for _ in loader:
         pass
     lines = log.read_text().splitlines()
-    assert len({line.split()[0] for line in lines}) == 2  # both decoded
+    assert len({line.split()[0] for line in lines}) == 2  # both workers decoded
     assert 12 <= len(lines) <= 24 and dataset.read.cache.used == 12 * 100 * 75 * 3
     everything = dict.fromkeys(line.split()[1] for line in lines)
     for _ in loader:

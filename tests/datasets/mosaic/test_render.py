@@ -41,7 +41,7 @@ def test_what_is_not_seen_is_not_read():
         draw(plan_with(outside, touching), read)
         assert asked == [1]
         asked.clear()
-        # The mean of an image that fills a window is needed all the same.
+        # The mean of an image that fills a window is needed nevertheless.
         draw(plan_with(outside._replace(fill=None)), read)
         assert asked == [0]
         asked.clear()
@@ -50,14 +50,14 @@ def test_what_is_not_seen_is_not_read():
 @pytest.mark.parametrize('size', [(40, 30), (41, 29)])
 @pytest.mark.parametrize('reduction', [2, 4])
 def test_a_reduced_image_lies_where_the_whole_one_does(size, reduction):
-    """Every pixel of it stands for a block of whole pixels, also where the last blocks are not full."""
+    """Each pixel represents a block of pixels of the whole image, even if the last blocks are incomplete."""
     width, height = size
     columns, rows = -(-width // reduction), -(-height // reduction)
     small = cv2.GaussianBlur(noise(rows, columns), (0, 0), 2)
     whole = np.repeat(np.repeat(small, reduction, axis=0), reduction, axis=1)[:height, :width]
     tile = Tile(0, size, np.array([[0.5, 0, 0], [0, 0.5, 0]]), (0, 0, *size), window=(0, 0, 20, 14), fill=0)
     drawn = [Renderer()(plan_with(tile, size=(20, 14)), lambda *_, image=image: image) for image in (small, whole)]
-    # Beyond a half the one is interpolated between the means, the other sees steps.
+    # Above a scale of one half, the first is interpolated between means, whereas the second has steps.
     assert np.abs(drawn[0].astype(int) - drawn[1]).mean() < (1 if reduction == 2 else 6)
     difference = np.abs(drawn[0].astype(int) - drawn[1])
     shifted = np.abs(np.roll(drawn[0], 1, axis=1).astype(int) - drawn[1])
@@ -91,9 +91,9 @@ def test_an_image_is_the_callers():
 
 
 def test_what_is_packed_is_what_is_seen(sample, plan_of):
-    """The part of a tile in the atlas, and where it comes from, by hand."""
+    """The packed part of a tile in the atlas and its source, by hand."""
     image = noise(100, 100)
-    # Enlarged twice; the output sees source pixels 30 to 40 in x and 20 to 25 in y, and one more on each side.
+    # Scaled by 2; the output shows source pixels 30 to 40 in x and 20 to 25 in y, plus one on each side.
     tile = Tile(0, (100, 100), np.array([[2.0, 0, -60], [0, 2, -40]]), (0, 0, 100, 100), **GROUND)
     packed = pack(plan_with(tile), lambda *_: image)
     assert (packed['atlas'].numpy() == image[19:26, 29:41]).all()

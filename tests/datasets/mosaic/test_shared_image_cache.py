@@ -26,7 +26,7 @@ def test_images_come_back_and_the_bound_holds():
     assert all((cache.get(index) == image(index)).all() for index in range(3))
     cache.put(4, image(44, 6, 25))  # 450 bytes still fit
     assert (cache.get(4) == image(44, 6, 25)).all() and cache.used == 4950
-    cache.put(0, image(9))  # it is there already
+    cache.put(0, image(9))  # already cached
     assert (cache.get(0) == image(0)).all() and cache.used == 4950
 
 
@@ -42,7 +42,7 @@ def test_what_one_process_puts_there_another_gets():
         worker.join()
         assert worker.exitcode == 0
     assert cache.get(0)[0, 0, 0] == 10 and cache.get(1)[0, 0, 0] == 11 and cache.get(2) is None
-    # A process that is forked later has them, too.
+    # A process that is forked later has access, too.
     worker = FORK.Process(target=lambda: os._exit(int(cache.get(1)[3, 3, 2])))
     worker.start()
     worker.join()
@@ -62,7 +62,7 @@ def test_many_processes_at_once_lose_nothing():
         worker.start()
     for worker in workers:
         worker.join()
-    assert cache.used == 60_000  # each once
+    assert cache.used == 60_000  # each is stored once
     assert all((cache.get(index) == image(index)).all() for index in range(40))
 
 
@@ -82,7 +82,7 @@ def test_processes_of_several_gpus_share_the_bound(monkeypatch):
 @pytest.mark.skipif(not Path('/dev/shm').is_dir(), reason='no /dev/shm here')
 def test_it_leaves_no_file():
     before = sorted(os.listdir('/dev/shm'))
-    cache = SharedImageCache(2, gigabytes=0.5)  # more than a container may have there; taken page by page
+    cache = SharedImageCache(2, gigabytes=0.5)  # may exceed the limit of a container; allocated page by page
     cache.put(0, image(1))
     assert sorted(os.listdir('/dev/shm')) == before
 

@@ -54,7 +54,7 @@ def test_with_a_cache_only_the_tiles_reduction_counts(folder, monkeypatch):
 
 @pytest.mark.parametrize('size', [(200, 100), (400, 300)], ids=['as annotated', 'another size'])
 def test_without_a_cache_what_is_drawn_is_what_the_whole_file_would_give(tmp_path, size):
-    """The upper part of the picture is seen, at the bottom of the output, mirrored or not, enlarged or shrunk."""
+    """The upper part of the image is visible at the bottom of the output, mirrored or not, enlarged or reduced."""
     path = str(tmp_path / 'x.jpg')
     cv2.imwrite(path, cv2.resize(smooth(100, 200), size))
     none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool)
@@ -82,7 +82,7 @@ def test_without_a_cache_what_is_drawn_is_what_the_whole_file_would_give(tmp_pat
     ids=['mosaic', 'small', 'turned', 'one image', 'Darknet'],
 )
 def test_random_mosaics_are_what_the_whole_files_would_give(tmp_path, transform):
-    """Noise, so that no row looks like another; every third file is of another size than annotated."""
+    """Noise makes all rows different; the size of every third file differs from its annotation."""
     rng, none = np.random.default_rng(0), (np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
     sources = []
     for number, (w, h) in enumerate(rng.integers(60, 900, (12, 2)).tolist()):

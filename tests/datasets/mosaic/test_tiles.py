@@ -41,7 +41,7 @@ def test_an_integer_shift_copies_pixels_and_touches_no_others():
 
 
 def test_doubling_samples_at_pixel_centres():
-    # Output centres 0.5, 1.5, 2.5, 3.5 are source 0.25, 0.75, 1.25, 1.75; the source centres are 0.5 and 1.5.
+    # The output centres 0.5, 1.5, 2.5, 3.5 map to 0.25, 0.75, 1.25, 1.75; the source centres are 0.5 and 1.5.
     image = grey(1, 2, 0)
     image[0, 1] = 100
     canvas = grey(2, 4)
@@ -59,7 +59,7 @@ def test_a_resize_equals_opencv_resize():
 
 def test_shrinking_averages_instead_of_skipping():
     image = grey(64, 64, 0)
-    image[::4] = 255  # every fourth row: bilinear taps at a quarter would see two rows of four
+    image[::4] = 255  # every fourth row: bilinear sampling at a quarter would only use two of four rows
     canvas = grey(16, 16)
     draw(canvas, image, placement((64, 64), (0, 0, 16, 16)), (0, 0, 64, 64))
     assert set(np.unique(canvas)) <= {63, 64}
@@ -69,7 +69,7 @@ def test_a_quarter_turn_is_exact():
     image = np.random.default_rng(2).integers(0, 256, (9, 9, 3), np.uint8)
     canvas = grey(9, 9)
     draw(canvas, image, rotation_about((4.5, 4.5), 90), (0, 0, 9, 9))
-    # A 1e-17 next to the zeros of the matrix may take the polygon path: both must give the plain rotation.
+    # A value of 1e-17 instead of a zero in the matrix may lead to the polygon path: both must give the plain rotation.
     assert (canvas == np.rot90(image, -1)).all()
 
 
@@ -120,12 +120,12 @@ def test_neighbours_meet_without_gap(degrees):
             draw(canvas, grey(50, size, 255), matrix, (0, 0, size, 50))
             covered += canvas[..., 0] == 255
         assert covered.min() == 1
-        # Where the edge is slanted it belongs to both, and the later tile hides it.
+        # Both tiles cover a slanted edge, and the later tile hides the other.
         assert (covered == 2).sum() <= (0 if degrees == 0 else 100)
 
 
 def test_the_part_that_is_read():
-    # x -> 2 x - 60, y -> 2 y - 40: an output of 20 x 10 sees pixels 30 to 40 and 20 to 25, and one more around.
+    # x -> 2 x - 60, y -> 2 y - 40: an output of 20 x 10 shows pixels 30 to 40 and 20 to 25, plus one on each side.
     matrix = np.array([[2.0, 0, -60], [0, 2, -40]])
     assert visible_part(matrix, (0, 0, 100, 100), (0, 0, 20, 10), (100, 100)) == (29, 19, 41, 26)
     assert visible_part(matrix, (32, 21, 33.5, 100), (4, 2, 7, 10), (100, 25)) == (31, 20, 35, 25)
@@ -136,14 +136,14 @@ def test_the_part_that_is_read():
 @pytest.mark.parametrize('degrees', [0, 25])
 @pytest.mark.parametrize('scale', [0.3, 0.8, 2.5])
 def test_only_the_visible_part_counts(degrees, scale):
-    """What lies outside of the part that is read changes nothing, at any place of the image."""
+    """Pixels outside the visible part have no influence, wherever the tile is."""
     image = np.random.default_rng(5).integers(0, 256, (90, 120, 3), np.uint8)
     for shift in ((0, 0), (-30, -20), (-70, 5), (5, -60)):
         matrix = compose(rotation_about((20, 15), degrees), np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]))
         region = (0, 0, 120, 90)
         first, second = grey(30, 40), grey(30, 40)
         bounds = draw(first, image, matrix, region)
-        if bounds is None or scale <= 0.5:  # there whole blocks are averaged first
+        if bounds is None or scale <= 0.5:  # whole blocks are averaged first
             continue
         x1, y1, x2, y2 = visible_part(matrix, region, bounds, (120, 90))
         other = np.zeros_like(image)
@@ -173,7 +173,7 @@ def test_clipping():
 
 @pytest.mark.parametrize('seed', range(40))
 def test_a_tile_with_a_corner_on_a_pixel_is_resized_and_looks_as_if_warped(seed, monkeypatch):
-    """Any corner, mirrored or not, whole or cut off, and partly beyond the output."""
+    """Tests any corner, mirrored or not, whole or cropped, and partly outside the output."""
     rng = np.random.default_rng(seed)
     size = tuple(rng.integers(20, 90, 2).tolist())  # (w, h)
     noise = rng.integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
@@ -183,7 +183,7 @@ def test_a_tile_with_a_corner_on_a_pixel_is_resized_and_looks_as_if_warped(seed,
     shift = rng.integers((20, 15), (40, 35)) - scale * corner
     matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
     region = [0, 0, *size]
-    for axis in (0, 1):  # the far end may be cut off anywhere
+    for axis in (0, 1):  # the far end may be cropped
         if rng.random() < 0.5:
             region[axis + 2 * (corner[axis] == 0)] = size[axis] * rng.uniform(0.3, 0.7)
     resize, resized = cv2.resize, []
@@ -192,7 +192,7 @@ def test_a_tile_with_a_corner_on_a_pixel_is_resized_and_looks_as_if_warped(seed,
     draw(drawn, image, matrix, tuple(region))
     assert resized
     warped = grey(50, 60)
-    off = 2e-6  # no corner on a pixel any more
+    off = 2e-6  # no corner is aligned to a pixel
     draw(warped, image, np.add(matrix, [[0, 0, off], [0, 0, off]]), tuple(region))
     assert len(resized) == 1
     assert np.abs(drawn.astype(int) - warped).max() <= 2
@@ -200,7 +200,7 @@ def test_a_tile_with_a_corner_on_a_pixel_is_resized_and_looks_as_if_warped(seed,
 
 
 def test_what_lies_far_beyond_the_output_is_not_drawn_in_vain(monkeypatch):
-    """A resize has to begin in the corner; of this tile a third would be drawn for nothing."""
+    """A resize has to start at the corner; a third of this tile would be drawn in vain."""
     image = np.random.default_rng(0).integers(0, 256, (30, 120, 3)).astype(np.uint8)
     canvas = grey(30, 60)
     monkeypatch.setattr(cv2, 'resize', None)
@@ -209,7 +209,7 @@ def test_what_lies_far_beyond_the_output_is_not_drawn_in_vain(monkeypatch):
 
 
 def test_a_turned_tile_whose_bounds_alone_reach_the_output_is_not_drawn():
-    """Turned by 45 degrees, the diamond's corner of bounds is in the output's corner, the diamond is not."""
+    """Rotated by 45 degrees, the tile is a diamond outside the output, but its bounds reach the output's corner."""
     canvas, image = grey(20, 20), np.full((20, 20, 3), 200, np.uint8)
     matrix = np.add(rotation_about((10, 10), 45), [[0, 0, 19], [0, 0, 19]])  # centre (29, 29), half a diagonal 14.1
     assert tile_bounds(matrix, (0, 0, 20, 20), (20, 20)) == (15, 15, 20, 20)

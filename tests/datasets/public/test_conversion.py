@@ -1,4 +1,4 @@
-"""Public sets as data folders: hand-worked boxes, and the recorded hashes from sources that are put together again."""
+"""Conversion of public sets: hand-worked boxes, and the recorded hashes from reconstructed sources."""
 
 import hashlib
 import json
@@ -16,13 +16,13 @@ from mmcnn.datasets.public.sources import SourceBox, SourceImage
 from mmcnn.errors import DataError, UsageError
 
 SHARED = Path(__file__).resolve().parents[4] / 'shared' / 'data'
-#: Of the sets whose images were shrunk: their size -> that of the source; tables have many, which are looked for.
+#: Sets whose images were reduced: their size -> that of the source; tables has many sizes, which are searched for.
 PUBLISHED = {'cards': {(336, 448): (378, 504), (448, 252): (960, 540)}, 'hituav': {(512, 410): (640, 512)}}
 
 
 @pytest.fixture
 def tables(tmp_path, monkeypatch):
-    """A source of three images in the layout of tables."""
+    """The source of three images with the layout of the tables set."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     root = tmp_path / 'clone' / 'table-detection-dataset-master'
     (root / 'images').mkdir(parents=True)
@@ -41,7 +41,7 @@ def test_a_clone_becomes_a_data_folder(tables, tmp_path):
     assert [(image['file_name'], image['width'], image['height']) for image in train['images']] == [
         ('a.jpg', 576, 432), ('b.jpg', 576, 432),
     ]  # fmt: skip
-    # The scale is 0.48; x2 is cut at 1200.
+    # The scale is 0.48; x2 is clipped at 1200.
     assert [box['bbox'] for box in train['annotations']] == [[4.8, 9.6, 571.2, 182.4], [48.0, 96.0, 96.0, 96.0]]
     assert (conversion.images, conversion.boxes, conversion.dropped) == (dict(train=2, val=1), dict(train=2, val=1), 1)
     assert conversion.matches == dict(train=False, val=False)
@@ -88,7 +88,7 @@ def test_images_that_were_drawn_are_needed():
 
 @pytest.mark.parametrize('name', ['bccd', 'cards', 'deeppcb', 'hituav', 'tables'])
 def test_recorded_hashes(name):
-    """The annotations of a source that is put together again from the converted ones are these, byte for byte."""
+    """The annotations converted from a reconstructed source are byte-for-byte equal to the recorded ones."""
     if not (SHARED / name).is_dir():
         pytest.skip('the set is not here')
     row, splits, sizes = public_set(name), {}, {}
@@ -102,7 +102,7 @@ def test_recorded_hashes(name):
 
 
 def put_together(name, coco, long_side, sizes):
-    """Source images whose whole corners become these boxes, in another order; ``sizes`` gets their sizes."""
+    """Return source images whose integer corners convert to these boxes, reordered; add their sizes to ``sizes``."""
     names = {each['id']: each['name'] for each in coco['categories']}
     images = []
     for image in coco['images']:
@@ -127,7 +127,7 @@ def whole_corners(bbox, scales):
 
 
 def published_size(size, boxes, long_side):
-    """A size at which all corners are whole numbers of pixels."""
+    """Return a size at which all corners are integers."""
 
     def fits(axis, length):
         scale = size[axis] / length

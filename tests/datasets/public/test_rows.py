@@ -1,4 +1,4 @@
-"""The rows of the public sets say where they are from, and what is not verified."""
+"""The rows of the public sets have a source, and say what is not verified."""
 
 import pytest
 

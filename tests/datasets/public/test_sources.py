@@ -1,4 +1,4 @@
-"""Each original layout with made-up images, read by hand-worked numbers."""
+"""The reader of each original layout, with synthetic images and hand-worked numbers."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_voc_trains_on_trainval_and_validates_on_test(tmp_path):
         (lists / f'{name}.txt').write_text(text)
     splits = sources.read_voc(tmp_path)
     assert [image.path.name for image in splits['train']] == ['a.jpg', 'b.jpg']
-    assert splits['val'][0].boxes == (SourceBox('cat', (0, 1, 10, 20)),)  # corners count from 1 and belong to the box
+    assert splits['val'][0].boxes == (SourceBox('cat', (0, 1, 10, 20)),)  # corners count from 1 and are inclusive
 
 
 def test_xml_beside_the_images(tmp_path):

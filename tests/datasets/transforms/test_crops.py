@@ -7,13 +7,13 @@ from mmcnn.registry import TRANSFORMS
 
 
 def coordinates(height, width):
-    """An image whose first two channels are x and y of each pixel."""
+    """Return an image whose first two channels are x and y of each pixel."""
     y, x = np.mgrid[:height, :width]
     return np.dstack([x, y, np.zeros_like(x)]).astype(np.uint8)
 
 
 def part_of(result):
-    """x1, y1, x2, y2 of the part of :func:`coordinates` that a crop shows."""
+    """Return x1, y1, x2, y2 of the crop of a :func:`coordinates` image."""
     image = result['img'].astype(float)
     return image[..., 0].min(), image[..., 1].min(), image[..., 0].max(), image[..., 1].max()
 
@@ -38,9 +38,9 @@ def test_parts_have_the_areas_and_ratios_asked_for():
     assert 0.195 < areas.min() < 0.21 and 0.49 < areas.max() < 0.505
     assert 0.49 < ratios.min() < 0.55 and 1.9 < ratios.max() < 2.02
     assert np.mean(areas) == pytest.approx(0.35, abs=0.02)  # uniform
-    # Log-uniform, but for tall parts of more than the height, which are drawn again.
+    # Log-uniform, except that parts taller than the image are drawn again.
     assert np.median(ratios) == pytest.approx(1.1, abs=0.1)
-    assert x.min() == 0 and (x + w).max() == 400 and y.min() == 0 and (y + h).max() == 300  # edges are reached
+    assert x.min() == 0 and (x + w).max() == 400 and y.min() == 0 and (y + h).max() == 300  # the edges are reached
 
 
 def test_image_that_has_no_such_part():
@@ -61,7 +61,7 @@ def test_random_part_is_shown():
 
 
 def test_middle_of_seven_eighths():
-    # 224 of the 256 pixels of the shorter side, and as many of the other: nothing is resized.
+    # 224 of the 256 pixels of the shorter side, and as many of the other: no resizing is necessary.
     result = ResizedCenterCrop((224, 224))(dict(img=coordinates(256, 256)))
     np.testing.assert_array_equal(result['img'], coordinates(256, 256)[16:240, 16:240])
     wide = np.random.default_rng(0).integers(0, 256, (256, 320, 3), np.uint8)

@@ -17,8 +17,8 @@ def letterbox(height, width, boxes=None, **kwargs):
     [
         ((480, 640), (512, 672), (16, 16)),
         ((640, 640), (672, 672), (16, 16)),
-        ((240, 320), (512, 672), (16, 16)),  # grown by 2
-        ((1280, 960), (672, 512), (16, 16)),  # shrunk by 2
+        ((240, 320), (512, 672), (16, 16)),  # enlarged by 2
+        ((1280, 960), (672, 512), (16, 16)),  # reduced by 2
         ((427, 640), (448, 672), (10, 16)),  # 427 / 32 + 0.5 = 13.8 -> 14; 21 px to pad: 10 above, 11 below
         ((100, 640), (128, 672), (14, 16)),  # 3.125 + 0.5 -> 4
         ((112, 640), (128, 672), (8, 16)),  # 3.5 + 0.5 = 4 exactly
@@ -57,7 +57,7 @@ def test_target_that_is_not_square():
 
 def test_shrinking_averages():
     image = np.zeros((64, 64, 3), np.uint8)
-    image[::4] = 255  # a linear resize by 4 would look at rows 1 and 2 of four and see black
+    image[::4] = 255  # a linear resize by 4 would use rows 1 and 2 of four, which are black
     out = LetterBox((16, 16), rect=False)({'img': image})['img']
     assert set(np.unique(out)) <= {63, 64}
 

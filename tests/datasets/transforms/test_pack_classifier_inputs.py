@@ -34,7 +34,7 @@ def test_an_image_without_label():
 def test_a_classifier_takes_it():
     batch = pseudo_collate([packed(label, (64, 64, 3))[1] for label in (0, 2)])
     model = mmcnn.build_classifier('darknet53', num_classes=3, widen_factor=0.0625, deepen_factor=0.33)
-    # BGR bytes become RGB of 0 to 1, as Darknet has it.
+    # BGR bytes become RGB from 0 to 1, as in Darknet.
     inputs = model.data_preprocessor(batch, training=True)['inputs']
     torch.testing.assert_close(inputs, torch.stack(batch['inputs'])[:, [2, 1, 0]] / 255)
     loss = model(**model.data_preprocessor(batch, training=True), mode='loss')['loss']

@@ -10,7 +10,7 @@ from mmcnn.datasets.transforms.random_hsv import gain_tables, map_hsv
 
 @pytest.fixture
 def draws(monkeypatch):
-    """Makes np.random.uniform return what the test says, call by call."""
+    """Make np.random.uniform return the queued values, one per call."""
     queue = []
     monkeypatch.setattr(np.random, 'uniform', lambda *args, **kwargs: queue.pop(0))
     return queue
@@ -29,7 +29,7 @@ def apply(transform, bgr):
         ((0, 1, 0), (0, 1, 0), (50, 50, 200), (0, 0, 200)),  # S 191 -> 382, clipped
         ((0.5, 0, 0), (1, 0, 0), (255, 0, 0), (0, 0, 255)),  # H 120 -> 180, wraps to 0: blue becomes red
         ((0.5, 0, 0), (-1, 0, 0), (255, 0, 0), (0, 255, 0)),  # H 120 -> 60: green
-        ((0.015, 0, 0), (1, 0, 0), (0, 255, 0), (0, 255, 0)),  # H 60.9, cut off to 60
+        ((0.015, 0, 0), (1, 0, 0), (0, 255, 0), (0, 255, 0)),  # H 60.9, truncated to 60
     ],
 )
 def test_multiplicative_gains(draws, gains, unit, bgr, expected):
@@ -55,7 +55,7 @@ def test_factors_say_what_the_tables_say(draws, unit, hue_gain):
     looked_up = map_hsv(image, gain_tables(plan.gains)).astype(int)
     multiplied = map_hsv(image, None, plan.gains).astype(int)
     off = np.abs(looked_up - multiplied)
-    assert off.mean() < 0.2 and np.quantile(off, 0.999) <= 9  # where a hue is off by one of its 180 steps
+    assert off.mean() < 0.2 and np.quantile(off, 0.999) <= 9  # where a hue differs by one of its 180 steps
 
 
 def test_a_hue_that_does_not_fit_eight_bits_is_looked_up(draws):
