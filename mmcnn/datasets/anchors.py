@@ -87,8 +87,11 @@ def propose_anchors(
         DataError: there are fewer different boxes than anchors.
     """
     count = levels * per_level
-    if len(np.unique(sizes, axis=0)) < count:
-        raise DataError(f'{count} anchors need at least {count} boxes of different sizes, but there are {len(sizes)}')
+    if (different := len(np.unique(sizes, axis=0))) < count:
+        raise DataError(
+            f'{count} anchors need at least {count} boxes of different sizes, but the {len(sizes)} boxes have only '
+            f'{different}'
+        )
     rng = np.random.default_rng(seed)
     from scipy.cluster.vq import kmeans  # trainings that keep their anchors do not need SciPy
 

@@ -57,7 +57,9 @@ def test_evolution_does_not_fit_worse_than_k_means():
 
 
 def test_too_few_boxes_are_named():
-    with pytest.raises(ValueError, match='9 anchors need at least 9 boxes of different sizes, but there are 12'):
+    with pytest.raises(
+        ValueError, match='9 anchors need at least 9 boxes of different sizes, but the 12 boxes have only 3'
+    ):
         propose_anchors(np.array([[5.0, 5], [6, 6], [7, 7]] * 4))
 
 

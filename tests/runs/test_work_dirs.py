@@ -198,7 +198,7 @@ def test_the_folder_of_a_live_run_is_refused_whatever_is_asked_of_it(here):
         lambda: work_dirs.for_training(KIND, None, folder / 'epoch_3.pth'),
         lambda: work_dirs.for_test('x', folder),
     ):
-        with pytest.raises(UsageError, match=rf'a run is active in {folder.relative_to(here)}|{folder}'):
+        with pytest.raises(UsageError, match=rf'a run is active in ({folder.relative_to(here)}|{folder}) '):
             ask()
     assert work_dirs.for_training(KIND, None, False).name == 'yolov5_n-bccd'  # a new folder
     lock.release()

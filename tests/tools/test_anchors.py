@@ -69,7 +69,7 @@ def test_sizes_follow_the_network_s_input(run_tool, boxes):
     data = boxes(SQUARE, 20)  # 15 px at 160
     options = ['--data', data, '--config', 'yolov4_cspdarknet53']
     error = run_tool('anchors', *options, '--img-size', 160).err
-    assert error == 'error: 9 anchors need at least 9 boxes of different sizes, but there are 20\n'
+    assert error == 'error: 9 anchors need at least 9 boxes of different sizes, but the 20 boxes have only 1\n'
     shapes = boxes([(16 * i, 16 * i) for i in range(1, 21)])
     result = run_tool('anchors', '--data', shapes, '--img-size', 320, '--generations', 0)
     (anchors,) = proposed(result.out).values()
@@ -126,7 +126,7 @@ def test_refusals(run_tool, boxes, tmp_path):
     data = boxes(WIDE[:3], 10)
     for args, message in (
         (['--data', data, '--config', 'faster_rcnn_fpn'], 'faster_rcnn_fpn has no anchors with fixed sizes'),
-        (['--data', data], '9 anchors need at least 9 boxes of different sizes, but there are 30'),
+        (['--data', data], '9 anchors need at least 9 boxes of different sizes, but the 30 boxes have only 3'),
         (['--data', tmp_path / 'nowhere'], 'nowhere does not exist'),
         ([], 'the data of'),
         (['--data', data, '--img-size', 0], 'img_size=0: the value must be at least 1'),
