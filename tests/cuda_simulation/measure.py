@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def run(name: str, precision: str, batch_size: int, *, options=None, **kwargs) -> Training:
-    """A training of a recipe on the simulated device; what it prints is shown if it fails."""
+    """Trains a recipe on the simulated device; its output is printed only if it fails."""
     recipe = RECIPES[name]
     gpu = CudaSimulation(**{'by_line': True, **kwargs})
     said = io.StringIO()

@@ -165,7 +165,7 @@ def test_types(dtype, pool_mode, monkeypatch):
 @pytest.mark.skipif(torchvision_op('roi_align', 'cpu') is None, reason="torchvision's operators do not load here")
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_by_torchvision(dtype):
-    # Given float16, torchvision 0.28 computes positions and sums in it, off by 6.8 eps and not 0.5; it refuses bfloat16.
+    # Given float16, torchvision 0.28 computes positions and sums in it, off by 6.8 eps, not 0.5; it refuses bfloat16.
     features, rois = random_features(2, 3, 13, 17).to(dtype), ROIS[:4].float()
     settings = (1 / 8, 2, 2, 0, True)
     exact = torchvision_op('roi_align', 'cpu')(features.float(), rois, *settings)
