@@ -23,7 +23,7 @@ from .simulation import CudaSimulation
 
 
 def main() -> None:
-    """The command."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('recipe', nargs='*', metavar='RECIPE', help=f'{", ".join(RECIPES)} (default: all)')
     parser.add_argument('--precision', choices=PRECISIONS, default='fp32')

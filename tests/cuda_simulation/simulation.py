@@ -91,7 +91,7 @@ class CudaSimulation(TorchDispatchMode):
         self.record.kernels[caller() if self.by_line else ''] += 1
 
     def refuse(self, error: RuntimeError) -> None:
-        """Raises, or notes a fault."""
+        """Notes a fault, and raises it if the simulation is strict."""
         where = caller()
         self.record.faults[str(error), where] += 1
         if self.strict:

@@ -1,4 +1,4 @@
-"""NMS of only the boxes above a score: the boxes above it stay the same in every detector."""
+"""Restricting NMS to boxes above a score leaves those boxes the same in every detector."""
 
 import pytest
 import torch

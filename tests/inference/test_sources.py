@@ -67,7 +67,7 @@ def test_links_to_folders_are_named(album, tmp_path):
     (album / 'link').symlink_to(tmp_path / 'elsewhere')
     assert 'album/link is not read: it is a link to a folder' in find_sources(album).left_out
     assert 'link/a.png' not in names(album)
-    assert names(album / 'link') == ['a.png']  # named itself
+    assert names(album / 'link') == ['a.png']  # it is named explicitly
 
 
 def test_results_of_an_inference_are_no_images(album):
@@ -77,7 +77,7 @@ def test_results_of_an_inference_are_no_images(album):
     assert not [source for source in found.sources if 'detections' in source.name]
     line = 'album/detections is not read: according to its detections.json, it holds drawn images'
     assert line in found.left_out
-    assert names(album / 'detections') == ['a.png', 'sub/a.png']  # named itself
+    assert names(album / 'detections') == ['a.png', 'sub/a.png']  # it is named explicitly
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_loss_and_prediction():
     for i, sample in enumerate(classifier(images, samples, 'predict')):
         assert sample.pred_scores.sum().item() == pytest.approx(1) and sample.gt_label == labels[i]
         assert sample.pred_label == logits[i].argmax()
-    assert len(classifier(images, mode='predict')) == 3  # images alone, without labels
+    assert len(classifier(images, mode='predict')) == 3  # without labels
 
 
 @pytest.mark.parametrize(

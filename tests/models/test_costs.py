@@ -13,15 +13,15 @@ from mmcnn.zoo.measure import describe
 PUBLISHED = {
     'resnet34': (3_600, 3_700),  # "3.6 billion", arXiv 1512.03385; our count includes 19 M of projections
     'resnet152': (11_250, 11_350),  # "11.3 billion", arXiv 1512.03385
-    'vgg16': (15_300, 15_500),  # "15.3 billion", there; without the 0.1 G of the fully connected layers
-    'vgg19': (19_600, 19_700),  # "19.6 billion", there
+    'vgg16': (15_300, 15_500),  # "15.3 billion", arXiv 1512.03385; without the 0.1 G of the fully connected layers
+    'vgg19': (19_600, 19_700),  # "19.6 billion", arXiv 1512.03385
     'resnext50-32x4d': (4_150, 4_250),  # "4.2 billion", arXiv 1611.05431
     'mobilenet': (565, 573),  # "569", arXiv 1704.04861
     'mobilenetv2': (299.5, 301),  # "300M", arXiv 1801.04381
     'mobilenetv3-large': (215, 220),  # "219", arXiv 1905.02244
-    'mobilenetv3-small': (55.5, 57.5),  # "56", there
+    'mobilenetv3-small': (55.5, 57.5),  # "56", arXiv 1905.02244
     'efficientnet-b0': (385, 395),  # "0.39B", arXiv 1905.11946
-    'efficientnet-b7': (36_500, 38_500),  # "37B", there
+    'efficientnet-b7': (36_500, 38_500),  # "37B", arXiv 1905.11946
 }
 #: Multiply-adds in billions that torchvision documents ("GFLOPS") for the same networks, from another counter.
 TORCHVISION = {
@@ -59,7 +59,7 @@ def on_meta(build, *shape):
 )
 def test_single_layers(build, shape, multiply_adds, memory_access):
     assert on_meta(build, *shape)[0] == Cost(multiply_adds, memory_access)
-    assert measure(build(), torch.zeros(shape))[0] == Cost(multiply_adds, memory_access)  # on the CPU, too
+    assert measure(build(), torch.zeros(shape))[0] == Cost(multiply_adds, memory_access)  # the same on the CPU
 
 
 class Functional(nn.Module):
@@ -124,7 +124,7 @@ def test_same_multiply_adds_as_torchvision(name):
 
 
 def test_resnet34_costs_less_than_a_fifth_of_vgg19():
-    """ResNet's paper: 3.6 against 19.6 G, 18 %."""
+    """ResNet's paper has 3.6 against 19.6 G, which is 18 %."""
     vgg, resnet = cost_study.pair('vgg19', 'resnet34', 'whole')
     assert 0.18 <= resnet.multiply_adds / vgg.multiply_adds < 0.19
 

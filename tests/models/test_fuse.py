@@ -127,7 +127,7 @@ class Standardised(nn.Conv2d):
 
 
 class Crossed(nn.Sequential):
-    """Runs its parts from the last to the first."""
+    """Runs its parts in reverse order."""
 
     def forward(self, x):
         for part in reversed(list(self)):

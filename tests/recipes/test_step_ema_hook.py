@@ -36,7 +36,7 @@ class Net(BaseModel):
 
 
 class Recorder(StepEMAHook):
-    """Keeps the raw values after every optimizer step, as float64."""
+    """Keeps the raw values in float64 after every optimizer step."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
