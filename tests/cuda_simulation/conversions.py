@@ -70,8 +70,8 @@ def patches() -> Iterator[tuple[Any, str, Any]]:
 class Conversions(TorchFunctionMode):
     """Makes copies visible that happen above the dispatch mode.
 
-    ``torch.tensor`` and similar functions switch dispatch modes off while they copy to the device, and so does indexing
-    with lists or numbers. Here both use copies that the dispatch mode sees.
+    ``torch.tensor`` and similar functions switch dispatch modes off while they copy to the device, and indices that are
+    lists or numbers become tensors unseen. Here both use copies that the dispatch mode sees.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):

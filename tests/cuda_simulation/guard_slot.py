@@ -1,8 +1,8 @@
 """Puts a guard for the simulated device into an empty slot of libc10's registry of device guards.
 
-For C++ the simulated device is XLA: it has autograd keys, kernels in no wheel, is eligible for CUDA's autocast and is
-not an accelerator with streams. Autograd needs the guard of every device that it meets; PyTorch has none for XLA, and
-no Python function registers one. The guard of the meta device does nothing, so the slot gets its pointer.
+For C++ the simulated device is XLA, which has autograd keys but no kernels in any wheel, is eligible for CUDA's
+autocast and is not an accelerator with streams. Autograd needs the guard of every device that it meets; PyTorch has
+none for XLA, and no Python function registers one. The meta device's guard does nothing, so the slot gets its pointer.
 
 The registry is a private symbol, ``c10::impl::device_guard_impl_registry`` (c10/core/impl/DeviceGuardImplInterface.h).
 """
