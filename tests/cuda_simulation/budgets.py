@@ -1,8 +1,7 @@
-"""How often each recipe may make the host wait for the device, and how many kernels it may start.
+"""Budgets: how often each recipe may make the host wait for the device, and how many kernels it may start.
 
-The numbers are in budgets.json, one line for each recipe, precision and batch size. They are upper bounds, and near to
-what is measured, so that they can fail: what becomes less is written there by
-``python -m tests.cuda_simulation.measure --write-budgets``.
+The numbers are in budgets.json, one line for each recipe, precision and batch size. They are upper bounds close to what
+is measured; when a number falls, ``python -m tests.cuda_simulation.measure --write-budgets`` lowers its budget.
 """
 
 from __future__ import annotations
@@ -15,34 +14,34 @@ from pathlib import Path
 from .recipes import PRECISIONS, RECIPES, Training
 
 PATH = Path(__file__).with_name('budgets.json')
-#: Images a batch: a budget does not grow with them.
+#: Images per batch.
 BATCH_SIZES = (4, 12)
-#: What was aimed at (issue 17), in every precision.
+#: The goals, the same in every precision and for every batch size.
 _PREDICTION = dict(predict_waits=4, nms_waits=2)
 GOALS = {
     **{name: dict(step_waits=4, **_PREDICTION) for name in ('yolov4', 'yolov4_darknet', 'yolov5')},
     'yolov3': dict(step_waits=60, **_PREDICTION),
     'faster_rcnn': dict(step_waits=131, **_PREDICTION),
 }
-#: Recipe, goal and batch size of those that are missed.
+#: (recipe, goal, batch size) of the goals that are missed.
 MISSED: set[tuple[str, str, int]] = set()
-#: Share of a budget that has to be used.
+#: Share of a budget that has to be used, so that the budget stays tight.
 USED = 0.9
-#: What follows the detections: a long chain of boxes that suppress each other takes NMS a second pass, and whether
-#: there is one changes with the rounding of the machine. Two passes are within the budget, one may be all.
+#: Numbers that depend on the detections: NMS needs a second pass for a long chain of boxes that suppress each other,
+#: and whether there is one depends on the machine's rounding. The budget allows two passes; one is not too few.
 OF_DETECTIONS = ('nms_waits', 'predict_kernels')
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Of the last training step and the last batch of a validation.
+    """Waits and kernels of the last training step and of the last batch of a validation.
 
     Attributes:
-        step_waits: waits in a training step, the hooks after it included.
+        step_waits: waits in a training step, including the hooks after it.
         step_kernels: kernels that it starts.
-        predict_waits: waits in a prediction up to its detections, without those in NMS.
+        predict_waits: waits in a prediction, without those in NMS and in the metric.
         nms_waits: waits in its NMS.
-        evaluate_waits: waits of the metric that takes the detections.
+        evaluate_waits: waits in the metric.
         predict_kernels: kernels of a prediction.
     """
 
@@ -55,7 +54,7 @@ class Budget:
 
 
 def measured(training: Training) -> Budget:
-    """What a training took."""
+    """The waits and kernels of a training."""
     step, predict, evaluate = (each[-1] for each in (training.steps, training.predictions, training.evaluations))
     return Budget(
         step_waits=step.waits.total(),
@@ -68,14 +67,14 @@ def measured(training: Training) -> Budget:
 
 
 def renewed(old: Budget | None, taken: Budget) -> Budget:
-    """The budget for what was taken; of what follows the detections the larger one of the two."""
+    """The new budget: what was taken, or the old number for those of OF_DETECTIONS where it is larger."""
     if old is None:
         return taken
     return replace(taken, **{name: max(getattr(old, name), getattr(taken, name)) for name in OF_DETECTIONS})
 
 
 def complaints(taken: Budget, budget: Budget) -> Iterator[str]:
-    """What is wrong with a budget, a sentence each: it is not kept, or too far above what is taken."""
+    """One sentence for each number that exceeds its budget or is too far below it."""
     for name, number in asdict(taken).items():
         bound = getattr(budget, name)
         if number > bound:
@@ -94,7 +93,7 @@ def cases() -> Iterator[tuple[str, str, int]]:
 
 
 def read() -> dict[tuple[str, str, int], Budget]:
-    """The budgets."""
+    """Reads the budgets by (recipe, precision, batch size)."""
     return {
         (row.pop('recipe'), row.pop('precision'), row.pop('batch_size')): Budget(**row)
         for row in json.loads(PATH.read_text())

@@ -6,9 +6,9 @@ from tests.cuda_simulation.simulation import CudaSimulation
 
 @pytest.fixture(scope='session')
 def simulate():
-    """``with simulate() as gpu:`` a CUDA device; skips on a PyTorch that it cannot be simulated with.
+    """``with simulate() as gpu:`` simulates a CUDA device; skips the test if this PyTorch does not allow it.
 
-    On the version that is pinned test_guard_slot.py fails then.
+    With the pinned version test_guard_slot.py fails instead.
     """
     try:
         find_registry()

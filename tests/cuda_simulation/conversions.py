@@ -1,4 +1,4 @@
-"""How tensors come to the simulated device and from it where C++ would not ask the dispatch mode."""
+"""Conversions to and from the simulated device that C++ does without asking the dispatch mode."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from .device import CUDA, SimulatedTensor
 
 _TO, _PIN, _IS_PINNED = Tensor.to, Tensor.pin_memory, Tensor.is_pinned
 _FACTORIES = (torch.tensor, torch.as_tensor, torch.asarray)
-#: Tensors in pinned memory, as long as a simulation is open.
+#: Tensors in pinned memory while a simulation is open.
 _pinned: list[Tensor] = []
 
 
 def to(tensor: Tensor, *args, **kwargs) -> Tensor:
     """``Tensor.to`` of any tensor.
 
-    'cuda' gets its index here, for which C++ would ask the guard of CUDA, and a tensor that changes nothing is returned
-    as it is.
+    It adds the index to 'cuda', for which C++ would ask CUDA's guard, and returns the tensor itself if nothing changes.
     """
     copy = kwargs.pop('copy', False)
     device, dtype, non_blocking, memory_format = torch._C._nn._parse_to(*args, **kwargs)
     kwargs = dict(non_blocking=non_blocking, copy=copy, memory_format=memory_format)
     dtype = tensor.dtype if dtype is None else dtype
     with torch._C.DisableTorchFunctionSubclass():
-        to_cuda = device is not None and device.type in ('cuda', 'xla')  # xla: of another tensor
+        to_cuda = device is not None and device.type in ('cuda', 'xla')  # xla: another simulated tensor's device
         if device is None or to_cuda == isinstance(tensor, SimulatedTensor):
             return _TO(tensor, dtype, **kwargs)
         return _TO(tensor, CUDA if to_cuda else device, dtype, **kwargs)
@@ -38,7 +37,7 @@ def to(tensor: Tensor, *args, **kwargs) -> Tensor:
 def pin(tensor: Tensor, *args) -> Tensor:
     """``Tensor.pin_memory``: a copy that is remembered as pinned."""
     if isinstance(tensor, SimulatedTensor):
-        return _PIN(tensor)  # refused
+        return _PIN(tensor)  # raises
     if is_pinned(tensor):
         return tensor
     copied = tensor.clone()
@@ -47,7 +46,7 @@ def pin(tensor: Tensor, *args) -> Tensor:
 
 
 def is_pinned(tensor: Tensor, *args) -> bool:
-    """Whether a tensor is, or shares the memory of, one that was pinned."""
+    """Whether a tensor is pinned or shares the memory of a pinned one."""
     if isinstance(tensor, SimulatedTensor) or tensor.layout != torch.strided:
         return False
     storage = tensor.untyped_storage().data_ptr()
@@ -55,7 +54,7 @@ def is_pinned(tensor: Tensor, *args) -> bool:
 
 
 def forget_pinned() -> None:
-    """Frees what was pinned."""
+    """Frees the pinned tensors."""
     _pinned.clear()
 
 
@@ -69,10 +68,10 @@ def patches() -> Iterator[tuple[Any, str, Any]]:
 
 
 class Conversions(TorchFunctionMode):
-    """What happens above the dispatch mode.
+    """Makes copies visible that happen above the dispatch mode.
 
-    ``torch.tensor`` and its kin switch dispatch modes off while they copy to the device, and indices that are lists or
-    numbers become tensors out of sight. Here both are done by copies that are seen.
+    ``torch.tensor`` and similar functions switch dispatch modes off while they copy to the device, and indices that are
+    lists or numbers become tensors unseen. Here both use copies that the dispatch mode sees.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -90,7 +89,7 @@ class Conversions(TorchFunctionMode):
         if func in (Tensor.__getitem__, Tensor.__setitem__) and isinstance(args[0], SimulatedTensor):
             args = (args[0], _index(args[1]), *args[2:])
             if func is Tensor.__setitem__ and isinstance(args[2], bool | int | float) and _is_advanced(args[1]):
-                # Python's numbers stay on the CPU for CUDA (python_variable_indexing.cpp), not for other devices.
+                # For CUDA, and no other device, Python's numbers stay on the CPU (python_variable_indexing.cpp).
                 args = (*args[:2], torch.tensor(args[2], dtype=args[0].dtype))
         return func(*args, **kwargs)
 
@@ -103,7 +102,7 @@ def _new_tensor(like: Tensor, data, dtype=None, device=None, requires_grad=False
 
 
 def _index(index):
-    """Lists and arrays in an index as tensors on the device."""
+    """Converts lists and arrays in an index to tensors on the device."""
     if isinstance(index, list | np.ndarray):
         return to(torch.as_tensor(np.asarray(index)), CUDA)
     return tuple(map(_index, index)) if isinstance(index, tuple) else index

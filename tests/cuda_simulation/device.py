@@ -1,4 +1,4 @@
-"""A tensor of the simulated device: values on the CPU, 'cuda:0' for Python, autograd and autocast as on CUDA."""
+"""Tensors of the simulated device: values on the CPU, 'cuda:0' for Python, autograd and autocast as on CUDA."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ CUDA = torch.device('cuda', 0)
 
 
 class DeviceMixError(RuntimeError):
-    """What CUDA refuses: tensors of two devices in one operator."""
+    """An operator got tensors of two devices, which CUDA refuses."""
 
 
 class SimulatedTensor(Tensor):
-    """A tensor on 'cuda:0' whose values lie in the CPU tensor ``values``.
+    """A tensor on 'cuda:0' whose values are in the CPU tensor ``values``.
 
-    For C++ its device is XLA (:mod:`.guard_slot`), with the key of CUDA's autocast. Every operator on it goes to
+    For C++ its device is XLA (:mod:`.guard_slot`) with CUDA's autocast as a dispatch key. Every operator on it goes to
     :attr:`run`, which :class:`~.simulation.CudaSimulation` sets while it is open.
     """
 
     #: (operator, positional arguments, keyword arguments) -> result
     run: Callable | None = None
-    #: Notes a wait of the host.
+    #: Notes that the host waits.
     wait: Callable[[str], None] | None = None
 
     @staticmethod
@@ -69,13 +69,13 @@ class SimulatedTensor(Tensor):
         if id(self) not in memo:
             with torch.no_grad():
                 copied = SimulatedTensor(self.values_on_cpu.clone(), self.requires_grad)
-            if getattr(self, '_is_param', False):  # what nn.Parameter marks parameters of subclasses with
+            if getattr(self, '_is_param', False):  # nn.Parameter sets it on tensors of subclasses
                 copied._is_param = True
             memo[id(self)] = copied
         return memo[id(self)]
 
     def __reduce_ex__(self, protocol):
-        """A file holds plain tensors, which torch.load puts where ``map_location`` says; to write them is to wait."""
+        """Pickles a plain tensor, which torch.load puts where ``map_location`` says; saving waits for the device."""
         type(self).wait('torch.save')
         values = self.values_on_cpu.detach()
         if getattr(self, '_is_param', False):
@@ -91,7 +91,7 @@ class SimulatedTensor(Tensor):
 
 
 def values_of(value):
-    """What the CPU computes with: of a tensor of the simulated device its values, of anything else itself."""
+    """The CPU values of a simulated tensor; anything else is returned unchanged."""
     return value.values_on_cpu if isinstance(value, SimulatedTensor) else value
 
 

@@ -1,10 +1,10 @@
-"""The empty slot of libc10's registry of device guards, in which the simulated device gets a guard.
+"""Puts a guard for the simulated device into an empty slot of libc10's registry of device guards.
 
-For C++ the simulated device is XLA: it has autograd keys, no kernels in any wheel, counts as eligible for CUDA's
-autocast and is no accelerator with streams. Autograd asks for the guard of the devices that it meets; PyTorch has none
-for XLA, and no Python function registers one. The guard of the meta device does nothing; its pointer is put there.
+For C++ the simulated device is XLA, which has autograd keys but no kernels in any wheel, is eligible for CUDA's
+autocast and is not an accelerator with streams. Autograd needs the guard of every device that it meets; PyTorch has
+none for XLA, and no Python function registers one. The meta device's guard does nothing, so the slot gets its pointer.
 
-The registry is a private symbol: ``c10::impl::device_guard_impl_registry`` of c10/core/impl/DeviceGuardImplInterface.h.
+The registry is a private symbol, ``c10::impl::device_guard_impl_registry`` (c10/core/impl/DeviceGuardImplInterface.h).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
-#: Versions of PyTorch that the simulation was tried with.
+#: Versions of PyTorch with which the simulation was tried.
 TRIED_WITH = ('2.13.0', '2.14.1')
 SYMBOL = '_ZN3c104impl26device_guard_impl_registryE'
-# Of c10::DeviceType (torch/headeronly/core/DeviceType.h); its last is below LENGTH.
+# Values of c10::DeviceType (torch/headeronly/core/DeviceType.h), all of which are below LENGTH.
 _CPU, _XLA, _META, LENGTH = 0, 9, 14, 21
 
 
@@ -31,12 +31,12 @@ def find_registry(library: Path | None = None, symbol: str = SYMBOL) -> ctypes.A
     """The registry of device guards, as an array of pointers.
 
     Args:
-        library: path of libc10; None: that of the imported PyTorch.
-        symbol: its mangled name.
+        library: path of libc10; None: the imported PyTorch's.
+        symbol: the registry's mangled name.
 
     Raises:
-        NoSlotError: the library or the symbol is not there, or the registry does not look as it did in the versions
-            that were tried. The message is one line.
+        NoSlotError: the library or the symbol does not exist, or the registry does not look as in the versions that
+            were tried. The message is one line.
     """
     library = library or Path(torch.__file__).parent / 'lib' / 'libc10.so'
     tried = f'the CUDA simulation was tried with PyTorch {", ".join(TRIED_WITH)}, and this is {torch.__version__}'
@@ -53,7 +53,7 @@ def find_registry(library: Path | None = None, symbol: str = SYMBOL) -> ctypes.A
 
 @contextlib.contextmanager
 def filled() -> Iterator[None]:
-    """While it is open, XLA has the guard of the meta device.
+    """Gives XLA the guard of the meta device within the context.
 
     Raises:
         NoSlotError: see :func:`find_registry`.

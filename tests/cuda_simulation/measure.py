@@ -23,7 +23,7 @@ from .simulation import CudaSimulation
 
 
 def main() -> None:
-    """The command."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('recipe', nargs='*', metavar='RECIPE', help=f'{", ".join(RECIPES)} (default: all)')
     parser.add_argument('--precision', choices=PRECISIONS, default='fp32')
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def run(name: str, precision: str, batch_size: int, *, options=None, **kwargs) -> Training:
-    """A training of a recipe on the simulated device; what it prints is shown if it fails."""
+    """Trains a recipe on the simulated device; its output is printed only if it fails."""
     recipe = RECIPES[name]
     gpu = CudaSimulation(**{'by_line': True, **kwargs})
     said = io.StringIO()

@@ -1,8 +1,8 @@
-"""What is known of CUDA's operators: which make the host wait, start no kernel, or are not deterministic.
+"""CUDA's operators that make the host wait, start no kernel, or are not deterministic.
 
-Names are those of ATen, without overloads; those of other libraries have their namespace. Sources: the CUDA kernels of
-PyTorch (aten/src/ATen/native/cuda), the docstring of ``torch.use_deterministic_algorithms`` and the notes on CUDA
-semantics of its documentation; a campaign holds the names to the strings of a CUDA build.
+Names are ATen's, without overloads; those of other libraries have their namespace. Sources: PyTorch's CUDA kernels
+(aten/src/ATen/native/cuda), the docstring of ``torch.use_deterministic_algorithms`` and the documentation's notes on
+CUDA semantics; test_cuda_build.py compares the names with the strings of a CUDA build.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-#: Operators that wait whatever their arguments are: they read a number, or the size of their result, from the device.
+#: Operators that wait with any arguments: they read a number, or the size of their result, from the device.
 WAITING = {
     '_local_scalar_dense': 'a number is read (item)',
     'nonzero': 'nonzero',
@@ -29,13 +29,13 @@ WAITING = {
     '_linalg_check_errors': 'the status of a decomposition is read',
     'torchvision::nms': 'torchvision::nms',
 }
-#: Operators that allocate, or only look at something.
+#: Operators that only allocate or inspect.
 WITHOUT_KERNEL = {
     'empty', 'empty_like', 'empty_strided', 'new_empty', 'new_empty_strided', '_local_scalar_dense', 'lift_fresh',
     'set_', 'detach', 'alias',
 }  # fmt: skip
 #: Operators without a deterministic kernel, which ``torch.use_deterministic_algorithms(True)`` refuses, with the name
-#: that CUDA's library reports. F.interpolate and F.pad do not use those of bilinear upsampling and replication then.
+#: that CUDA's library reports. In this mode F.interpolate and F.pad avoid those of bilinear upsampling and replication.
 NONDETERMINISTIC = {
     '_adaptive_avg_pool2d_backward': 'adaptive_avg_pool2d_backward_cuda',
     'adaptive_max_pool2d_backward': 'adaptive_max_pool2d_backward_cuda',
@@ -56,10 +56,10 @@ NONDETERMINISTIC = {
     'torchvision::_roi_align_backward': 'roi_align_backward_kernel',
     'torchvision::_deform_conv2d_backward': 'compute_grad_input',
 }
-#: Products by cuBLAS, whose results may depend on its workspace.
+#: Matrix products by cuBLAS, whose results may depend on its workspace.
 CUBLAS = {'mm', 'addmm', 'bmm', 'baddbmm', 'addmv', 'mv', 'dot', '_addmm_activation', 'addbmm'}
 WORKSPACES = (':4096:8', ':16:8')
-#: Operators that take a tensor of no dimension from the CPU, though they are not tagged as pointwise.
+#: Operators that take a zero-dimensional tensor from the CPU although they are not tagged as pointwise.
 TAKES_CPU_SCALARS = {
     'index_put', 'index_put_', '_index_put_impl_', 'where', 'fill', 'fill_', 'masked_fill', 'masked_fill_', 'lerp',
     'lerp_', 'full_like', 'index_fill', 'index_fill_', 'copy_', 'eq', 'ne',
@@ -69,17 +69,17 @@ _MASKS = (torch.bool, torch.uint8)
 
 
 def name_of(func) -> str:
-    """Name of an operator as the tables have it."""
+    """Name of an operator as in the tables."""
     return func._schema.name.removeprefix('aten::')
 
 
 def is_view(func) -> bool:
-    """Whether an operator gives another view of what it was given."""
+    """Whether an operator returns a view of an argument."""
     return any(each.alias_info is not None and not each.alias_info.is_write for each in func._schema.returns)
 
 
 def why_it_waits(name: str, args: Sequence, kwargs: dict) -> str | None:
-    """What an operator on the device makes the host wait for; None: it does not wait."""
+    """Why an operator on the device makes the host wait; None: it does not."""
     if name in INDEXING:
         masks = [each for each in args[1] if isinstance(each, Tensor) and each.dtype in _MASKS]
         return 'a boolean mask is turned into indices' if masks and not _fills_by_mask(name, args, kwargs) else None
@@ -99,7 +99,7 @@ def _fills_by_mask(name: str, args: Sequence, kwargs: dict) -> bool:
 
 
 def why_it_is_not_deterministic(name: str, args: Sequence) -> str | None:
-    """What PyTorch says of an operator in deterministic mode; None: it has a deterministic kernel."""
+    """PyTorch's error for an operator in deterministic mode; None: it has a deterministic kernel."""
     if name == 'cumsum' and not args[0].is_floating_point():
         return None
     if name in NONDETERMINISTIC:

@@ -1,4 +1,4 @@
-"""Everything that says whether there is a CUDA device, and what follows from it in Python."""
+"""Patches of everything in Python that depends on whether there is a CUDA device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .device import CUDA, SimulatedTensor
 if TYPE_CHECKING:
     from .simulation import CudaSimulation
 
-#: What functions of torch.cuda answer.
+#: Return values of functions of torch.cuda.
 ANSWERS = {
     'is_available': True,
     'is_initialized': True,
@@ -34,21 +34,21 @@ ANSWERS = {
         ('max_memory_allocated', 'memory_allocated', 'max_memory_reserved', 'memory_reserved'), 0
     ),
 }  # fmt: skip
-#: Those that do nothing.
+#: Functions of torch.cuda that do nothing.
 SILENT = (
     '_lazy_init', 'init', 'set_device', 'empty_cache', 'reset_peak_memory_stats', 'manual_seed', 'manual_seed_all',
 )  # fmt: skip
 
 
 def patches(gpu: CudaSimulation) -> Iterator[tuple[Any, str, Any]]:
-    """(object, attribute, value) of PyTorch and MMEngine."""
+    """(object, attribute, value) for PyTorch and MMEngine."""
     for name, answer in ANSWERS.items():
         yield torch.cuda, name, _answering(answer)
     for name in SILENT:
         yield torch.cuda, name, _answering(None)
     yield torch.cuda, 'synchronize', lambda *args: gpu.wait('torch.cuda.synchronize')
     yield torch.cuda.amp.common, 'amp_definitely_not_available', _answering(False)
-    yield torch.accelerator, 'is_available', _answering(True)  # which DataLoader asks before it pins
+    yield torch.accelerator, 'is_available', _answering(True)  # DataLoader asks it before it pins
     yield torch.accelerator, 'current_accelerator', _answering(torch.device('cuda'))
     yield torch, 'load', _loading(torch.load)
     yield from _foreach()
@@ -56,17 +56,17 @@ def patches(gpu: CudaSimulation) -> Iterator[tuple[Any, str, Any]]:
         import mmengine.device.utils
         from mmengine.structures import instance_data
 
-        # It names torch.cuda.LongTensor, which no type can claim to be.
+        # It lists torch.cuda.LongTensor, of which no tensor here can be an instance.
         yield instance_data, 'IndexType', typing.Union[(*instance_data.IndexType.__args__, SimulatedTensor)]
         yield mmengine.device.utils, 'DEVICE', 'cuda'
 
 
 def _foreach() -> Iterator[tuple[Any, str, Any]]:
-    """Lets PyTorch take its operators on lists of tensors, as it does for CUDA."""
+    """Makes PyTorch use its operators on lists of tensors, as for CUDA."""
     types = [*foreach._foreach_supported_types, SimulatedTensor]
     yield optimizer, '_foreach_supported_types', types
     yield foreach, '_foreach_supported_types', types
-    # For C++, which groups tensors by device, ours are on XLA.
+    # C++ groups tensors by device, and for it ours are on XLA.
     devices = [*foreach._get_foreach_kernels_supported_devices(), 'xla']
     for module in (foreach, optimizer, torch.nn.utils.clip_grad):
         if hasattr(module, '_get_foreach_kernels_supported_devices'):
@@ -75,7 +75,7 @@ def _foreach() -> Iterator[tuple[Any, str, Any]]:
 
 def _loading(load):
     def load_to_device(*args, map_location=None, **kwargs):
-        """torch.load: a file of CUDA tensors goes back to the device unless ``map_location`` says otherwise."""
+        """``torch.load``, which puts tensors on the device unless ``map_location`` says otherwise."""
         if map_location is not None and 'cuda' not in str(map_location):
             return load(*args, map_location=map_location, **kwargs)
         loaded = load(*args, map_location='cpu', **kwargs)
@@ -90,7 +90,7 @@ def _answering(answer):
 
 @contextlib.contextmanager
 def swapped_parameters() -> Iterator[None]:
-    """``Module.to`` puts other tensors into its parameters: the data of a tensor of the CPU cannot become ours."""
+    """Makes ``Module.to`` swap parameters, because the data of a CPU tensor cannot become a simulated tensor's."""
     before = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:

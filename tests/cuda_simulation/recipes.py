@@ -1,4 +1,4 @@
-"""The recipes in narrow forms, trained by ``mmcnn.train`` on drawn images, with a record of every batch."""
+"""Narrow forms of the recipes, trained by ``mmcnn.train`` on drawn images, with a record of every batch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from mmcnn.engine.resumable_train_loop import ResumableTrainLoop
 from .records import Record
 from .simulation import CudaSimulation
 
-#: Side of the drawn images in pixels, batches of an epoch and of its validation. Of each the last one is looked at:
-#: the first makes what is kept from then on.
+#: Side of the drawn images in pixels, batches per epoch and per validation. Only the last batch of each is measured,
+#: because the first creates what later ones reuse.
 SIZE, TRAIN_BATCHES, VAL_BATCHES = 64, 3, 2
 _NARROW = {'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33}
-# On the CPU, too, operators on lists of tensors, which sum in the order that CUDA's do.
+# The CPU also uses operators on lists of tensors, which sum in the same order as CUDA's.
 _CLIPPED = {'optim_wrapper.clip_grad.foreach': True}
 _COMMON = {
     'default_hooks.bn_statistics.windows': 0,
@@ -32,11 +32,11 @@ _COMMON = {
     'optim_wrapper.optimizer.foreach': True,
     'performance.cpu_amp': False,  # the reference on the CPU is in float32
 }
-# Rates at which three steps do not enlarge rounding: that of the backward pass follows which formulas PyTorch takes. A
-# narrow YOLOv4 enlarges it most.
+# Learning rates so low that three steps do not amplify rounding, which depends on PyTorch's choice of formulas in the
+# backward pass. A narrow YOLOv4 amplifies it most.
 _SLOW = {'optim_wrapper.optimizer.lr': 1e-3, 'custom_hooks.0.warmup_bias_lr': 1e-3}
 _SLOWEST = {'optim_wrapper.optimizer.lr': 1e-5, 'custom_hooks.0.warmup_bias_lr': 1e-5}
-_SCORES = {'model.test_cfg.score_thr': 0.0}  # narrow networks find nothing else
+_SCORES = {'model.test_cfg.score_thr': 0.0}  # otherwise narrow networks find nothing
 PRECISIONS = {
     'fp32': {},
     'fp16': {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.loss_scale': 'dynamic'},
@@ -46,7 +46,7 @@ PRECISIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A recipe in its narrow form: name of its config, entries that make it narrow, and what it is."""
+    """A recipe in its narrow form: its config, the entries that make it narrow, and whether it is a classifier."""
 
     config: str
     options: Mapping[str, Any]
@@ -88,15 +88,15 @@ RECIPES = {
 
 @dataclass
 class Training:
-    """What came of a training.
+    """The results of a training.
 
     Attributes:
-        losses: of each iteration the loss and its parts, by name.
-        metrics: of the validation.
-        checkpoint: the last one.
-        steps: of each iteration what was recorded; empty on the CPU.
-        predictions: likewise of each batch of the validation, up to its detections.
-        evaluations: likewise, what the metric does with them.
+        losses: the loss and its parts by name, for each iteration.
+        metrics: the validation's.
+        checkpoint: the last checkpoint.
+        steps: the record of each iteration; empty on the CPU.
+        predictions: the record of each batch of the validation, without the metric's.
+        evaluations: the metric's record of each batch.
     """
 
     losses: list[dict[str, float]] = field(default_factory=list)
@@ -108,7 +108,7 @@ class Training:
 
 
 def draw_data(folder: Path, recipe: Recipe, batch_size: int) -> Path:
-    """Draws the images of a training of this batch size."""
+    """Draws the images for a training with this batch size."""
     make = make_shape_classes if recipe.is_classifier else make_shapes
     name = f'{"classes" if recipe.is_classifier else "shapes"}-{batch_size}'
     return make(folder / name, num_train=TRAIN_BATCHES * batch_size, num_val=VAL_BATCHES * batch_size, size=SIZE)
@@ -125,17 +125,17 @@ def train(
     options: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> Training:
-    """Trains an epoch, and validates.
+    """Trains an epoch and validates.
 
     Args:
         recipe: one of :data:`RECIPES`.
         data: see :func:`draw_data`.
         work_dir: folder of the run.
         precision: a key of :data:`PRECISIONS`.
-        batch_size: images a batch.
-        gpu: the simulation, which has to be open; None: on the CPU.
+        batch_size: images per batch.
+        gpu: an open simulation; None: the CPU.
         options: more entries of the config.
-        kwargs: of ``mmcnn.train``.
+        kwargs: arguments of ``mmcnn.train``.
     """
     training = Training()
     losses = _Losses()
@@ -154,7 +154,7 @@ def train(
 
 
 class _Losses(Hook):
-    """Keeps the losses of each iteration as they are, without reading them."""
+    """Keeps the losses of each iteration without reading their values."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, Any]] = []
@@ -167,7 +167,7 @@ class _Losses(Hook):
 
 @contextlib.contextmanager
 def _recording(gpu: CudaSimulation | None, training: Training, losses: _Losses):
-    """While it is open, the batches of a training are recorded, no figures are drawn and no configs laid out."""
+    """Within the context every batch of a training is recorded, and no figures are drawn or configs formatted."""
     step, predict, evaluate = ResumableTrainLoop.run_iter, ValLoop.run_iter, Evaluator.process
 
     def run_step(loop, *args):
@@ -189,7 +189,7 @@ def _recording(gpu: CudaSimulation | None, training: Training, losses: _Losses):
         patch.object(ValLoop, 'run_iter', run_prediction),
         patch.object(Evaluator, 'process', run_evaluation),
         patch('mmcnn.runs.execution._leave_files', lambda *args: None),
-        patch('mmengine.config.config.FormatCode', lambda text, **kwargs: (text, True)),  # half of the time of a run
+        patch('mmengine.config.config.FormatCode', lambda text, **kwargs: (text, True)),  # half of a run's time
     ):
         yield
 

@@ -1,4 +1,4 @@
-"""What is noted while the simulated device is used, and where it was asked for."""
+"""Records of waits, copies, faults and kernels on the simulated device, and of the lines that cause them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _TORCH = (f'{_SITE}torch{os.sep}', f'{os.sep}contextlib.py', '<')
 
 @dataclass
 class Record:
-    """Of a stretch of a run. The keys of the counters are (what, where).
+    """A record of part of a run. The keys of the counters are (what, where).
 
     Attributes:
         waits: operators that make the host wait for the device.
-        pageable: copies without waiting (``non_blocking``) of memory that is not pinned: the driver may wait all the
-            same (CUDA Driver API, "API synchronization behavior").
-        overlapped: copies that nothing waits for.
-        faults: what a real device refuses, where the simulation was told to go on.
-        kernels: operators that start a kernel, by line if that was asked for.
+        pageable: ``non_blocking`` copies of memory that is not pinned, for which the driver may wait nevertheless (CUDA
+            Driver API, "API synchronization behavior").
+        overlapped: copies for which nothing waits.
+        faults: what a real device refuses, if the simulation is not strict.
+        kernels: operators that start a kernel, by line on request.
     """
 
     waits: Counter = field(default_factory=Counter)
@@ -38,11 +38,11 @@ class Record:
 
     @property
     def waits_in_nms(self) -> int:
-        """Those of ``waits`` that mmcnn's NMS asks for."""
+        """The number of ``waits`` that mmcnn's NMS causes."""
         return sum(times for (_, where), times in self.waits.items() if _NMS.search(where))
 
     def report(self, most: int = 15) -> str:
-        """A table in plain text, the most frequent first; of the kernels the ``most`` lines with most of them."""
+        """A table in plain text, the most frequent first, with the ``most`` lines that start the most kernels."""
         lines = []
         for name in ('waits', 'pageable', 'overlapped', 'faults'):
             counter = getattr(self, name)
@@ -54,9 +54,9 @@ class Record:
 
 
 def caller() -> str:
-    """The innermost line of mmcnn, after that of the framework that it has called; else the innermost line at all.
+    """The framework's line and the innermost line of mmcnn that called it; without one, the innermost line of all.
 
-    Operators of the backward pass are started by C++ and have the line that called ``backward``.
+    C++ starts the operators of the backward pass, so they have the line that called ``backward``.
     """
     frame, framework, other, backward = sys._getframe(1), '', '', ''
     while frame is not None:

@@ -1,11 +1,11 @@
-"""A CUDA device simulated in Python: what would mix devices, wait, fault or not be deterministic on a real one.
+"""Simulates a CUDA device in Python: finds mixed devices, waits, faults and what is not deterministic.
 
     with CudaSimulation() as gpu:
         model.to('cuda'); ...; loss.backward(); optimizer.step()
     print(gpu.record.report())
 
-Values, shapes and branches that depend on them are those of a real run on the CPU. ``torch.autocast('cuda')`` runs its
-real rules. What it cannot see is listed in docs/gpu.md.
+Values, shapes and branches that depend on them are those of a real run on the CPU, and ``torch.autocast('cuda')`` has
+its real rules. docs/gpu.md lists what the simulation cannot find.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from unittest.mock import patch
 
 import torch
-import torch._dynamo  # a factory within a dispatch mode imports it, which fails once torch.cuda is patched
+import torch._dynamo  # a factory in a dispatch mode imports it, which fails after torch.cuda is patched
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -29,12 +29,12 @@ _COPIES = ('_to_copy', 'copy_', 'copy', '_copy_from', '_copy_from_and_resize', '
 
 
 class CudaSimulation(TorchDispatchMode):
-    """Context in which 'cuda' exists.
+    """A context in which 'cuda' exists.
 
     Args:
-        strict: raise at what a real device refuses; False: note it in ``record.faults`` and go on.
-        torchvision: whether torchvision's CUDA operators are there.
-        by_line: note the lines that start kernels, not only how many there are; slower.
+        strict: raise where a real device refuses; False: note it in ``record.faults`` and continue.
+        torchvision: whether torchvision's CUDA operators exist.
+        by_line: note the lines that start kernels and not only their number, which is slower.
 
     Attributes:
         record: what was noted since the simulation began.
@@ -73,7 +73,7 @@ class CudaSimulation(TorchDispatchMode):
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[Record]:
-        """Gives a record of what is done while it is open, instead of noting it in ``record``."""
+        """Within the context everything is noted in the record that it gives instead of ``record``."""
         kept, self.record = self.record, Record()
         try:
             yield self.record
@@ -91,7 +91,7 @@ class CudaSimulation(TorchDispatchMode):
         self.record.kernels[caller() if self.by_line else ''] += 1
 
     def refuse(self, error: RuntimeError) -> None:
-        """Raises, or notes a fault."""
+        """Notes a fault, and raises it if the simulation is strict."""
         where = caller()
         self.record.faults[str(error), where] += 1
         if self.strict:
@@ -103,7 +103,7 @@ class CudaSimulation(TorchDispatchMode):
         return self.run(func, args, kwargs or {})
 
     def run(self, func, args, kwargs):
-        """One operator: checked, noted, and computed on the CPU."""
+        """Checks and notes an operator and computes it on the CPU."""
         flat = list(_leaves((args, tuple(kwargs.values()))))
         ours = [each for each in flat if isinstance(each, SimulatedTensor)]
         device = kwargs.get('device')
@@ -131,7 +131,7 @@ class CudaSimulation(TorchDispatchMode):
             self.kernel()
         if not on_device:
             return result
-        known = {id(each.values_on_cpu): each for each in ours}  # what was changed in place is returned itself
+        known = {id(each.values_on_cpu): each for each in ours}  # a tensor changed in place is returned itself
 
         def on_device_again(value):
             if not isinstance(value, Tensor):
@@ -150,7 +150,7 @@ class CudaSimulation(TorchDispatchMode):
             return func(*args, **kwargs)
 
     def _copies(self, name: str, args, kwargs, asked: bool) -> bool:
-        """Notes a copy between host and device; whether its result is on the device."""
+        """Notes a copy between host and device, and returns whether its result is on the device."""
         if name == '_to_copy':
             source = target = args[0]
             to_device = asked or (kwargs.get('device') is None and isinstance(source, SimulatedTensor))
@@ -166,13 +166,13 @@ class CudaSimulation(TorchDispatchMode):
         elif from_device and name == 'copy_' and not conversions.is_pinned(target):
             self.wait(f'{what}, which is not pinned')
         elif from_device or conversions.is_pinned(source):
-            self.record.overlapped[what, caller()] += 1  # PyTorch pins the host's side of _to_copy itself
+            self.record.overlapped[what, caller()] += 1  # for _to_copy PyTorch pins the host's side
         else:
             self.record.pageable[what, caller()] += 1
         return to_device
 
     def _check_devices(self, func, name: str, args, flat: list) -> None:
-        """Refuses tensors of the CPU where CUDA does."""
+        """Refuses CPU tensors where CUDA does."""
         cpu = [each for each in flat if isinstance(each, Tensor) and not isinstance(each, SimulatedTensor)]
         if not cpu:
             return
@@ -194,7 +194,7 @@ class CudaSimulation(TorchDispatchMode):
 
 
 def _leaves(value) -> Iterator:
-    """What an operator is given, lists and tuples opened."""
+    """The arguments of an operator, with lists and tuples flattened."""
     if isinstance(value, list | tuple):
         for each in value:
             yield from _leaves(each)
@@ -203,7 +203,7 @@ def _leaves(value) -> Iterator:
 
 
 def _changed(value, change):
-    """A value, or a list or tuple of them, changed."""
+    """Applies ``change`` to a value, or to each in a list or tuple."""
     if isinstance(value, list | tuple):
         return type(value)([_changed(each, change) for each in value])
     return change(value)

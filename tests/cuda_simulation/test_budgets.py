@@ -50,7 +50,7 @@ def test_the_table_is_written_as_it_is_read(tmp_path, monkeypatch):
 
 
 def test_what_was_aimed_at_is_reached():
-    """But for what is known to be missed; what is reached after all has to leave that list."""
+    """MISSED lists exactly the goals that are missed, so a goal that is reached has to be removed from it."""
     missed = {
         (name, goal, size)
         for (name, _, size), budget in budgets.read().items()

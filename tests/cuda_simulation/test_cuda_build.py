@@ -1,6 +1,6 @@
-"""By hand, under a CUDA build of PyTorch (no card is needed): ``pytest -m campaign tests/cuda_simulation``.
+"""Run by hand with a CUDA build of PyTorch, which needs no GPU: ``pytest -m campaign tests/cuda_simulation``.
 
-There torchvision's operators are registered, and the library has the names of what is not deterministic.
+In such a build torchvision's operators are registered, and the library has the names of nondeterministic operators.
 """
 
 from pathlib import Path

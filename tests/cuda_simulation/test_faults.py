@@ -1,6 +1,6 @@
-"""Faults that are put into a training step, a prediction or a run: each is found, and without it nothing is.
+"""Faults that are planted in a training step or a prediction: each is found, and without them nothing is.
 
-What is planted stands where the fault would stand in mmcnn: it replaces a method by one that does more, or less.
+A fault replaces a method of mmcnn, where the real fault would be, by one that does more or less.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ BATCH = 2
 
 @pytest.fixture(scope='module')
 def parts(tmp_path_factory):
-    """A narrow YOLOv5 on the CPU, and batches: drawn by the workers, to be drawn by the device, of the validation."""
+    """A narrow YOLOv5 on the CPU, and batches: drawn by the workers, to be drawn by the device, and for validation."""
     recipe, folder = RECIPES['yolov5'], tmp_path_factory.mktemp('faults')
     options = TrainOptions(
         config=recipe.config,
@@ -60,7 +60,7 @@ def parts(tmp_path_factory):
 
 @pytest.fixture
 def step(parts, simulate):
-    """``step(amp=None, draws=False)``: the records of a training step and of a prediction, and the step guard."""
+    """``step(amp=None, draws=False)`` gives the records of a training step and of a prediction, and the step guard."""
 
     def run(amp=None, draws=False):
         model, drawn, to_draw, validation = parts
@@ -80,7 +80,7 @@ def step(parts, simulate):
 
 @pytest.fixture(scope='module')
 def clean():
-    """What was recorded without a fault, once it is asked for."""
+    """The number of waits without a fault, filled in on first use."""
     return {}
 
 
@@ -89,7 +89,7 @@ def first_tensor(*values):
 
 
 def after(method, change):
-    """A method that changes what another one gives."""
+    """Wraps a method so that its result is changed."""
 
     def call(self, *args, **kwargs):
         return change(method(self, *args, **kwargs))
@@ -98,7 +98,7 @@ def after(method, change):
 
 
 def before(method, act):
-    """A method that does something with the first tensor that it gets before it goes on."""
+    """Wraps a method so that ``act`` gets its first tensor beforehand."""
 
     def call(self, *args, **kwargs):
         act(first_tensor(args, kwargs))
@@ -115,7 +115,7 @@ def pool(x):
     F.adaptive_avg_pool2d(x, 2).sum().backward()
 
 
-#: Fault -> class, method, what becomes of it, how the step is run, the error and what it says.
+#: Fault -> class, method, its replacement, arguments of ``step``, the error and its message.
 ERRORS = {
     'loss: a tensor on the CPU': (
         YOLOMeanLoss, 'forward', lambda old: after(old, of_losses(lambda x: x + torch.ones(1))),
@@ -202,7 +202,7 @@ def test_without_a_fault_there_is_none(kwargs, step):
     assert not record.faults and not predicted.faults and guard.stepped
 
 
-#: Fault -> class, method, what becomes of it, and how many waits more the step and the prediction have at least.
+#: Fault -> class, method, its replacement, and the least number of additional waits in the step and the prediction.
 WAITS = {
     'loss: a number is read': (
         YOLOMeanLoss, 'forward', lambda old: before(old, lambda x: x.sum().item()), (1, 0),
@@ -241,14 +241,14 @@ def test_a_fault_is_a_wait(name, step, clean, monkeypatch):
 
 
 def test_a_sum_that_overflows_in_half_precision(step, monkeypatch):
-    """The loss is infinite as it is on a device, and the step guard refuses it."""
+    """The loss is infinite, as on a real device, and the step guard refuses it."""
     monkeypatch.setattr(YOLOMeanLoss, 'forward', after(YOLOMeanLoss.forward, of_losses(lambda x: x.half() * 6e4 * 1e3)))
     _, _, guard = step(amp='float16')
     assert guard.refused == 'loss'
 
 
 def test_memory_that_is_not_pinned_is_noted(step, monkeypatch):
-    """A copy that is told not to wait may all the same."""
+    """A non-blocking copy may wait nevertheless."""
     clean = step()[0].pageable.total()
     planted = before(StepGuard.update_params, lambda loss: torch.ones(1).to(loss.device, non_blocking=True))
     monkeypatch.setattr(StepGuard, 'update_params', planted)

@@ -1,4 +1,4 @@
-"""Small whole runs on the simulated device, and faults that are put into them."""
+"""Small whole runs on the simulated device, and faults that are planted in them."""
 
 import contextlib
 
@@ -13,7 +13,7 @@ from tests.cuda_simulation.device import DeviceMixError
 
 @pytest.fixture
 def scores_of(make_runner, simulate, tmp_path):
-    """``scores_of(device, name)``: a small training with averaged weights; its message hub."""
+    """``scores_of(device, name)`` trains with averaged weights and gives the final state dict and the simulation."""
 
     def run(device, name, **kwargs):
         with kept_process_state(), contextlib.ExitStack() as stack:

@@ -12,7 +12,7 @@ XLA, META = 9, 14
 
 
 def test_the_pinned_pytorch_has_the_slot():
-    """Elsewhere the simulation is skipped where it has no slot; on the pinned version that is a failure."""
+    """On other versions tests without a slot are skipped; on the pinned version they must not be."""
     pinned = re.search(r'^torch==([\d.]+)$', CONSTRAINTS.read_text(), re.MULTILINE)[1]
     assert pinned in TRIED_WITH
     if torch.__version__.partition('+')[0] == pinned:

@@ -1,4 +1,4 @@
-"""What single operators do on the simulated device: the host waits, or it does not; a real device refuses, or not."""
+"""Single operators on the simulated device: whether the host waits, and whether a real device would refuse them."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Every recipe on the simulated device: nothing mixed or refused, the numbers of the CPU, and within its budget."""
+"""Every recipe on the simulated device runs without a fault, with the CPU's numbers and within its budget."""
 
 import math
 
@@ -8,25 +8,25 @@ import torch
 from tests.cuda_simulation import budgets
 from tests.cuda_simulation.recipes import RECIPES, TRAIN_BATCHES, VAL_BATCHES, draw_data, train
 
-#: Largest share of a loss by which it may differ from the CPU's, in float32: before the first step, and after steps,
-#: which enlarge the rounding of the backward pass (PyTorch takes other formulas there for subclasses of tensors).
+#: Largest relative difference of a loss from the CPU's, in float32: before the first step, and after steps, which
+#: amplify the rounding of the backward pass (PyTorch uses other formulas there for subclasses of tensors).
 TOLERANCE, AFTER_STEPS = 1e-6, 1e-3
-#: By which an AP may differ: that of two detections whose scores are the same but for rounding.
+#: Largest difference of an AP, as two detections whose scores are equal up to rounding may swap.
 AP = 1e-4
-#: In half precision, of the first loss, before anything is learned.
+#: Largest relative difference of the first loss in half precision.
 HALF = 0.05
 
 
 @pytest.fixture(scope='session')
 def data(tmp_path_factory):
-    """``data(recipe, batch_size)``: a folder of drawn images."""
+    """``data(recipe, batch_size)`` gives a folder of drawn images."""
     folder = tmp_path_factory.mktemp('drawn')
     return lambda recipe, batch_size=4: draw_data(folder, recipe, batch_size)
 
 
 @pytest.fixture
 def on_both(simulate, data, tmp_path):
-    """``on_both(recipe, ...)``: two trainings, on the CPU and on the device; those of :func:`train`."""
+    """``on_both(recipe, ...)`` trains on the CPU and on the device, with the arguments of :func:`train`."""
 
     def run(recipe, **kwargs):
         folder = data(recipe)
@@ -143,7 +143,7 @@ def test_without_the_operators_of_torchvision(simulate, data, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('name', RECIPES)
 def test_a_deterministic_run(name, on_both, monkeypatch):
-    """Each operator has a deterministic kernel, or is refused by its name before the first step."""
+    """Each operator of a deterministic training has a deterministic kernel."""
     monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     try:
         assert_same(*on_both(RECIPES[name], options={'randomness.deterministic': True}))

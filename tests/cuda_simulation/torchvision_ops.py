@@ -1,4 +1,4 @@
-"""torchvision's CUDA operators: those that are registered, or stand-ins that compute with mmcnn's own on the CPU."""
+"""torchvision's CUDA operators: the registered ones, or stand-ins that compute with mmcnn's on the CPU."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .device import DeviceMixError, SimulatedTensor, values_of
 if TYPE_CHECKING:
     from .simulation import CudaSimulation
 
-# As attributes of mmcnn.ops the names of these modules are functions.
+# The attributes of mmcnn.ops with these names are functions, not the modules.
 _NMS, _ROI_ALIGN = (importlib.import_module(f'mmcnn.ops.{name}') for name in ('nms', 'roi_align'))
 
 
 def patches(gpu: CudaSimulation) -> Iterator[tuple[Any, str, Any]]:
-    """(module, attribute, value) for every module of mmcnn that looks operators up."""
+    """(module, attribute, value) for every module of mmcnn that looks up operators."""
     original = _NMS.torchvision_op
 
     def look_up(name: str, device_type: str):
@@ -30,7 +30,7 @@ def patches(gpu: CudaSimulation) -> Iterator[tuple[Any, str, Any]]:
         if not gpu.torchvision:
             return None
         if original(name, 'cpu') and original(name, 'cuda'):
-            return original(name, 'cuda')  # goes to the dispatch mode
+            return original(name, 'cuda')  # it reaches the dispatch mode
         return _stand_in(name, gpu)
 
     for name, module in list(sys.modules.items()):
@@ -39,7 +39,7 @@ def patches(gpu: CudaSimulation) -> Iterator[tuple[Any, str, Any]]:
 
 
 def on_cpu(func, args, kwargs):
-    """An operator of torchvision on the CPU, where some have no kernels for half precision."""
+    """Runs an operator of torchvision on the CPU, where some have no kernel for half precision."""
     dtype = next((each.dtype for each in args if isinstance(each, Tensor)), None)
     if dtype not in (torch.float16, torch.bfloat16):
         return func(*args, **kwargs)

@@ -20,7 +20,7 @@ def evaluate(metric, scores, labels):
 
 def test_by_hand():
     scores = [
-        [0.1, 0.5, 0.2, 0.15, 0.05, 0.0],  # class 1, then 2, 3, 0, 4, 5
+        [0.1, 0.5, 0.2, 0.15, 0.05, 0.0],  # the order is 1, 2, 3, 0, 4, 5
         [0.1, 0.5, 0.2, 0.15, 0.05, 0.0],
         [0.1, 0.5, 0.2, 0.15, 0.05, 0.0],
         [0.1, 0.5, 0.2, 0.15, 0.05, 0.0],
@@ -62,7 +62,7 @@ def test_k_is_cut_to_the_classes_and_said_once(monkeypatch):
 
 
 def test_padding_of_the_last_batch_does_not_count():
-    # A distributed sampler repeats images to fill the ranks; MMEngine cuts to the size of the data set.
+    # A distributed sampler repeats images so that all ranks have equally many; MMEngine drops the excess.
     metric = TopK(topk=(1,))
     metric.process(None, samples([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9]], [0, 0, 1]))
     assert metric.evaluate(2) == {'accuracy/top1': 50.0}

@@ -1,4 +1,4 @@
-"""The score of the best F1, against trying every score."""
+"""The score with the best F1, against trying every score."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from mmcnn.evaluation.best_f1 import best_f1_score
 
 
 def mean_f1(score, scores, found, classes, num_objects):
-    """By the definition, in plain loops."""
+    """The definition, in plain loops."""
     values = []
     for kind, count in num_objects.items():
         if count == 0:
@@ -29,22 +29,22 @@ def test_no_score_is_better(seed):
     best = best_f1_score(*case)
     every = {score: mean_f1(score, *case) for score in scores}
     assert mean_f1(best, *case) == pytest.approx(max(every.values()))
-    # Of several that are as good, the highest: from it up to the next score they are all worse.
+    # Of equally good scores the highest is found: no score above it is as good.
     highest = max(score for score, value in every.items() if value > max(every.values()) - 1e-12)
     assert max((score for score in scores if score < highest), default=0) < best <= highest
 
 
 def test_hand_worked():
-    # One object found at 0.9, one at 0.6, a false box at 0.8 and two at 0.3; two objects:
-    # F1 is 2/3 from 0.9 on, 1/2 from 0.8 on, 4/5 from 0.6 on, 4/7 from 0.3 on.
+    # Of two objects one is found at 0.9 and one at 0.6; a false box is at 0.8 and two are at 0.3.
+    # F1 is 2/3 at 0.9, 1/2 at 0.8, 4/5 at 0.6 and 4/7 at 0.3.
     scores, found = np.array([0.9, 0.8, 0.6, 0.3, 0.3]), np.array([True, False, True, False, False])
     assert best_f1_score(scores, found, np.zeros(5), {0: 2}) == pytest.approx(0.45)
-    # Nothing is lower than the best one.
+    # No score is lower than the best one.
     assert best_f1_score(scores[:3], found[:3], np.zeros(3), {0: 2}) == pytest.approx(0.6)
 
 
 def test_classes_count_alike_however_many_objects_they_have():
-    # Class 0 is right at 0.9 and wrong at 0.5; class 1, of 100 objects, has 3 more right ones at 0.5.
+    # Class 0 is right at 0.9 and wrong at 0.5; class 1, with 100 objects, has 3 more correct boxes at 0.5.
     scores = np.array([0.9, 0.5, 0.9, 0.5, 0.5, 0.5])
     found = np.array([True, False, True, True, True, True])
     classes = np.array([0, 0, 1, 1, 1, 1])

@@ -15,7 +15,7 @@ from mmcnn.errors import UsageError
 from mmcnn.evaluation import CocoMetric
 
 CLASSES = ('chat', 'dog', 'größe', 'never annotated')
-# Neither the ids nor the file's order follow the order of the classes.
+# Neither the ids nor the order in the file follow the order of the classes.
 CATEGORY_IDS = {'chat': 17, 'dog': 3, 'größe': 9, 'never annotated': 5, 'not ours': 1}
 
 
@@ -31,7 +31,7 @@ def write_ground_truth(path, annotations, num_images):
 
 def annotation(image, name, box, iscrowd=0):
     x, y, w, h = (float(v) for v in box)
-    # The area of a COCO object is that of its mask, not of its box.
+    # The area of a COCO object is its mask's and not its box's.
     return {
         'image_id': 100 + image,
         'category_id': CATEGORY_IDS[name],
@@ -42,7 +42,7 @@ def annotation(image, name, box, iscrowd=0):
 
 
 def sample(image, boxes, scores, labels):
-    """A data sample as the detectors give it; boxes xywh."""
+    """A data sample as detectors output it, from boxes (x, y, w, h)."""
     boxes = torch.tensor(np.asarray(boxes), dtype=torch.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     instances = {
@@ -54,7 +54,7 @@ def sample(image, boxes, scores, labels):
 
 
 def random_case(rng, num_images=30, crowds=True):
-    """Objects of all sizes, crowds, images without objects or detections, tied scores, over 100 detections."""
+    """Objects of all sizes, crowds, images without objects or detections, equal scores, more than 100 detections."""
     annotations, samples = [], []
     for image in range(num_images):
         boxes, scores, labels = [], [], []
@@ -78,7 +78,7 @@ def random_case(rng, num_images=30, crowds=True):
 
 
 def pycocotools_reference(ann_file, samples):
-    """The 12 numbers and the AP of each class, from pycocotools and its own reading of the files."""
+    """The 12 numbers and the AP of each class from pycocotools, which reads the file itself."""
     coco = pytest.importorskip('pycocotools.coco')
     cocoeval = pytest.importorskip('pycocotools.cocoeval')
     detections = []
@@ -135,7 +135,7 @@ def test_equals_pycocotools(tmp_path, seed):
 
     assert list(metrics) == [f'coco/{key}' for key in SUMMARY] + [f'coco/bbox_AP/{name}' for name in CLASSES]
     np.testing.assert_allclose([metrics[f'coco/{key}'] for key in SUMMARY], stats, atol=1e-6, rtol=0)
-    # The case says something: partial success, all limits on the number of detections matter.
+    # The case is not trivial: the AP is neither 0 nor 1, and every limit on the number of detections matters.
     assert 0.1 < stats[0] < 0.9
     assert stats[6] < stats[7] < stats[8]
     for name in CLASSES[:3]:
@@ -146,7 +146,7 @@ def test_equals_pycocotools(tmp_path, seed):
 
 
 def test_hand_worked_numbers(tmp_path):
-    """One object found exactly, one with IoU 70 / 130 = 0.54, one missed."""
+    """One object is found exactly, one with IoU 70 / 130 = 0.54, and one is missed."""
     annotations = [
         annotation(0, 'chat', (10, 10, 100, 100)),
         annotation(0, 'dog', (200, 200, 100, 100)),
@@ -155,7 +155,7 @@ def test_hand_worked_numbers(tmp_path):
     ann_file = write_ground_truth(tmp_path / 'val.json', annotations, 2)
     samples = [sample(0, [[10, 10, 100, 100]], [0.9], [0]), sample(1, [[40, 10, 100, 100]], [0.8], [1])]
     metrics = run(ann_file, samples)
-    # dog: matched at the IoU threshold 0.5 alone; recall 1/2 there, precision 1 at 51 of the 101 recall points.
+    # A dog is matched only at the IoU threshold 0.5: recall is 1/2, so precision is 1 at 51 of the 101 recall points.
     assert metrics['coco/bbox_mAP_50'] == pytest.approx((1 + 51 / 101) / 2, abs=1e-6)
     assert metrics['coco/bbox_mAP_75'] == pytest.approx(0.5, abs=1e-6)
     assert metrics['coco/bbox_AP/chat'] == pytest.approx(1, abs=1e-6)
@@ -211,7 +211,7 @@ def test_tables_and_result_file(tmp_path):
 
 
 def brute_force_best_f1(annotations, samples):
-    """Mean F1 of the classes by score: boxes matched in the order of the scores, as COCO says, in plain loops."""
+    """Mean F1 of the classes by score, with boxes matched in the order of the scores, as in COCO, in plain loops."""
 
     def iou(a, b, crowd):
         x = max(0, min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]))
@@ -266,24 +266,24 @@ def test_best_f1_score_against_brute_force(tmp_path, seed):
     mean_f1, every = brute_force_best_f1(annotations, samples)
     best = max(every.values())
     assert mean_f1(metric.best_f1_score) == pytest.approx(best)
-    # The case says something: the lowest and the highest score are worse.
+    # The case is not trivial: the lowest and the highest score are worse.
     assert mean_f1(0) < best - 0.02 and mean_f1(max(every)) < best - 0.02
 
 
 def test_without_detections_there_is_no_best_score(tmp_path):
     metric = CocoMetric(ann_file=write_ground_truth(tmp_path / 'v.json', [annotation(0, 'dog', (1, 1, 60, 60))], 1))
     metric.dataset_meta = {'classes': CLASSES}
-    metric.best_f1_score = 0.3  # of an earlier evaluation
+    metric.best_f1_score = 0.3  # from an earlier evaluation
     metric.process({}, [sample(0, [], [], [])])
     metric.evaluate(size=1)
     assert metric.best_f1_score is None
 
 
-# ---------------------------------------------------------------------------------------------------- mmdet's own keys
+# -------------------------------------------------------------------------------------------------- MMDetection's keys
 
 
 def one_object(tmp_path, count=1, **kwargs):
-    """``count`` dogs at one place, of which a detection finds each exactly; and a cat that is missed."""
+    """``count`` dogs in one place, each found exactly by a detection, and a cat that is missed."""
     annotations = [annotation(0, 'dog', (10, 10, 60, 60))] * count + [annotation(0, 'chat', (200, 200, 40, 40))]
     ann_file = write_ground_truth(tmp_path / 'val.json', annotations, 1)
     return run(ann_file, [sample(0, [[10, 10, 60, 60]] * count, [0.9] * count, [1] * count)], **kwargs)
@@ -306,13 +306,13 @@ def test_classwise_false_leaves_the_classes_out(tmp_path):
 
 def test_limits_of_ones_own(tmp_path):
     many = one_object(tmp_path, 120, proposal_nums=(1, 10, 100))
-    assert many['coco/bbox_AP/dog'] == pytest.approx(84 / 101)  # 100 of 120: recall 0.833 at precision 1
+    assert many['coco/bbox_AP/dog'] == pytest.approx(84 / 101)  # 100 of 120 are found: recall 0.833 at precision 1
     more = one_object(tmp_path, 120, proposal_nums=(300, 1))
     assert more['coco/bbox_AP/dog'] == pytest.approx(1)
     assert more['coco/bbox_AR@300'] == pytest.approx(0.5)
     assert more['coco/bbox_AR@1'] == pytest.approx(0.5 / 120)
     assert more['coco/bbox_AR_m@300'] == pytest.approx(0.5)
-    # As mmdet has it: AP is COCO's where 100 is among the limits.
+    # As in MMDetection, AP is COCO's if 100 is one of the limits.
     mmdets = one_object(tmp_path, 120, proposal_nums=(100, 300, 1000))
     assert mmdets['coco/bbox_mAP'] == many['coco/bbox_mAP'] == pytest.approx(84 / 202)
     assert [key for key in mmdets if 'AR' in key] == [
@@ -337,7 +337,7 @@ def test_items_and_nothing_but_the_file(tmp_path):
     assert items == pytest.approx({'coco/bbox_mAP_50': 0.5, 'coco/bbox_AR@1': 0.5})
     assert one_object(tmp_path, format_only=True, outfile_prefix=str(tmp_path / 'out')) == {}
     assert [each['category_id'] for each in json.loads((tmp_path / 'out.bbox.json').read_text())] == [3]
-    # A test server gives no annotations.
+    # The annotations of a test server's split are not public.
     coco = json.loads((tmp_path / 'val.json').read_text())
     del coco['annotations']
     (tmp_path / 'val.json').write_text(json.dumps(coco))
@@ -481,7 +481,7 @@ def test_images_of_a_batch_are_taken_as_one_by_one(tmp_path):
 
 
 def test_labels_stay_whole_numbers_beside_an_image_without_any(tmp_path):
-    """MMDetection's SOLO gives an image in which it finds nothing labels of float32."""
+    """MMDetection's SOLO outputs float32 labels for an image in which it finds nothing."""
     ann_file = write_ground_truth(tmp_path / 'a.json', [annotation(0, 'dog', (10, 10, 50, 50))], 2)
     samples = [sample(0, [[10, 10, 60, 60]], [0.9], [1]), sample(1, [], [], [])]
     samples[1]['pred_instances']['labels'] = torch.ones(0)

@@ -1,4 +1,4 @@
-"""Detections of a run as a file: what is in it, and what is said of files that are something else."""
+"""The file with a run's detections: its content, and the errors for other files."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def test_what_was_written_is_read(tmp_path):
 
 
 def test_the_best_of_each_image_and_class_are_kept(tmp_path):
-    """Two of a class in an image, by hand; equal scores in their order."""
+    """The limit is two per class and image; equal scores keep their order."""
     scores = [(7, 1, 0.5), (7, 1, 0.9), (7, 2, 0.1), (7, 1, 0.5), (9, 1, 0.2), (7, 1, 0.4)]
     rows = np.array([[image, i, 0, 1, 1, score, label] for i, (image, label, score) in enumerate(scores)])
     write_detections(tmp_path / 'detections.npz', rows, limit=2)

@@ -1,4 +1,4 @@
-"""Matches of detections with objects, against hotcoco's diagnostics and by hand."""
+"""Matching of detections and objects, against hotcoco's diagnostics and by hand."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from mmcnn.evaluation.matches import Objects, match
 
 
 def random_data(rng, num_images=12, most=40):
-    """Annotations and detections (N, 7) of mixed images: crowds, equal scores, equal boxes, images without either."""
+    """Annotations and detections (N, 7) with crowds, equal scores, equal boxes, and images without either."""
     annotations, rows = [], []
     for image in range(100, 100 + num_images):
         for _ in range(rng.integers(0, 8)):
@@ -35,13 +35,13 @@ def by_hotcoco(annotations, rows, limit, threshold=0.5):
     evaluation = COCOeval(coco, coco.load_res(rows), 'bbox')
     evaluation.params.maxDets = [1, limit]
     evaluation.evaluate()
-    status = evaluation.image_diagnostics(iou_thr=threshold, score_thr=0.0)['dt_status']  # ids: 1, 2, ... by rows
+    status = evaluation.image_diagnostics(iou_thr=threshold, score_thr=0.0)['dt_status']  # ids are 1, 2, ... by row
     states = [status.get(i + 1) for i in range(len(rows))]
     return [each is not None for each in states], [each == 'tp' for each in states]
 
 
 @pytest.mark.parametrize('seed', range(6))
-@pytest.mark.parametrize(('limit', 'pairs'), [(100, 1 << 14), (5, 7)])  # of a group; looked at together
+@pytest.mark.parametrize(('limit', 'pairs'), [(100, 1 << 14), (5, 7)])  # per group; compared at once
 def test_as_hotcoco_matches(monkeypatch, seed, limit, pairs):
     monkeypatch.setattr(module, '_PAIRS', pairs)
     annotations, rows = random_data(np.random.default_rng(seed))
@@ -49,7 +49,7 @@ def test_as_hotcoco_matches(monkeypatch, seed, limit, pairs):
     expected = by_hotcoco(annotations, rows, limit)
     assert counted.tolist() == expected[0]
     assert found.tolist() == expected[1]
-    # The case says something: some do not count, some find an object, some do not.
+    # The case is not trivial: some do not count, some find an object, some do not.
     assert 0 < found.sum() < counted.sum() < len(rows)
 
 
@@ -60,22 +60,22 @@ def test_by_hand():
     objects = Objects.of([
         annotation(1, [0, 0, 10, 10]),
         annotation(2, [100, 0, 50, 50], iscrowd=1),
-        dict(id=3, image_id=1, category_id=1),  # an object without a box is found by nothing
+        dict(id=3, image_id=1, category_id=1),  # nothing can find an object without a box
     ])  # fmt: skip
     rows = np.array([
-        [1, 0, 0, 10, 8, 0.5, 1],  # IoU 0.8, but the next one comes first
+        [1, 0, 0, 10, 8, 0.5, 1],  # IoU 0.8, but the next one has the higher score
         [1, 0, 0, 10, 6, 0.9, 1],
-        [1, 110, 10, 10, 10, 0.8, 1],  # in the crowd, as the next one is
+        [1, 110, 10, 10, 10, 0.8, 1],  # in the crowd, like the next one
         [1, 110, 10, 10, 10, 0.7, 1],
-        [1, 0, 0, 10, 10, 0.95, 2],  # of another class
-        [2, 0, 0, 10, 10, 0.95, 1],  # in another image
+        [1, 0, 0, 10, 10, 0.95, 2],  # another class
+        [2, 0, 0, 10, 10, 0.95, 1],  # another image
     ])  # fmt: skip
     counted, found = match(rows, objects, 0.5, 100)
     assert counted.tolist() == [True, True, False, False, True, True]
     assert found.tolist() == [False, True, False, False, False, False]
     counted, found = match(rows[:2], objects, 0.7, 100)
     assert found.tolist() == [True, False]
-    counted, found = match(rows[:2], objects, 0.7, 1)  # the better one alone counts
+    counted, found = match(rows[:2], objects, 0.7, 1)  # only the higher score counts
     assert (counted.tolist(), found.tolist()) == ([False, True], [False, False])
 
 

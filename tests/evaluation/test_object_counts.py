@@ -1,4 +1,4 @@
-"""Numbers of objects, against counting them."""
+"""Numbers of objects, against counting the annotations."""
 
 from collections import Counter
 
@@ -23,5 +23,5 @@ def test_as_counted():
     for limit in (0, 7, 10, 100):
         expected = {key: count for key, count in counts.items() if count > limit}
         assert objects_beyond(coco, limit, [2, 5, 7]) == expected
-    assert len(objects_beyond(coco, 7, [2])) > 0  # the case says something
+    assert len(objects_beyond(coco, 7, [2])) > 0  # the case is not trivial
     assert all(category == 2 for _, category in objects_beyond(coco, 0, [2]))

@@ -9,7 +9,7 @@ from mmcnn.inference.base_detector import AHEAD, BaseDetector
 
 
 class Brightest(BaseDetector):
-    """Finds one box in each image, whose width is the image's brightest value."""
+    """Finds one box in each image, which is as wide as the image's brightest value."""
 
     classes, score_thr = ('thing',), 0.5
 

@@ -167,9 +167,9 @@ def test_plot_draws_on_a_copy(found):
     drawn = found.plot(image)
     assert (drawn.shape, drawn.dtype) == (image.shape, np.uint8)
     assert (image == 100).all()
-    assert (drawn[0] != 100).any() and (drawn[39, :50] != 100).all()  # the frame of the third box
+    assert (drawn[0] != 100).any() and (drawn[39, :50] != 100).all()  # the edges of the third box
     assert (found[:0].plot(image) == image).all()
-    np.testing.assert_array_equal(found.plot(np.full((40, 60), 100, np.uint8)), drawn)  # as the detector takes images
+    np.testing.assert_array_equal(found.plot(np.full((40, 60), 100, np.uint8)), drawn)  # it takes grey images, too
 
 
 def test_plot_names_the_classes(found, monkeypatch):
@@ -214,7 +214,7 @@ def test_plot_refuses(found, tmp_path):
 def test_import_loads_nothing_heavy():
     code = (
         'import sys, types\n'
-        "sys.modules['mmcnn'] = types.ModuleType('mmcnn')\n"  # without what mmcnn/__init__.py imports
+        "sys.modules['mmcnn'] = types.ModuleType('mmcnn')\n"  # without the imports of mmcnn/__init__.py
         f"sys.modules['mmcnn'].__path__ = [{str(PACKAGE)!r}]\n"
         'from mmcnn.inference.detections import Detections\n'
         'found = Detections([[0, 0, 1, 1]], [0.5], [0], ["a"])\n'

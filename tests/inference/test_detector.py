@@ -18,10 +18,10 @@ from mmcnn.config.load import load_config
 from mmcnn.device import device_called
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.inference.detector import Detections, Detector, classes_of, read_image
-from mmcnn.inference.detector import test_pipeline as detector_pipeline  # pytest would take it for a test
+from mmcnn.inference.detector import test_pipeline as detector_pipeline  # pytest would collect test_pipeline
 from mmcnn.weights.checkpoint import Checkpoint, read_checkpoint
 
-#: ultralytics' network, as the tests of its files have it.
+#: ultralytics' network, from the tests of its files.
 yolov5 = runpy.run_path(str(Path(__file__).parents[1] / 'weights' / 'conftest.py'))['yolov5']
 
 
@@ -32,7 +32,7 @@ def detector(trained):
 
 @pytest.fixture(scope='module')
 def picture(shapes):
-    """The path of a picture of 64 x 64 pixels."""
+    """The path of an image of 64 x 64 pixels."""
     return sorted((shapes / 'images').glob('val_*.jpg'))[0]
 
 
@@ -93,7 +93,7 @@ def test_what_was_read_otherwise_than_it_is_written_is_said(trained, picture, tm
 
 
 def test_boxes_are_pixels_of_the_image_as_given(detector, picture):
-    # The network's input is 64 px wide: it sees the same pixels of a picture whose pixels are doubled.
+    # The network's input is 64 px wide, so it sees the same pixels if each pixel of the image is doubled.
     image = read_image(picture)
     large = cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     small_boxes, large_boxes = detector(image).boxes, detector(large).boxes
@@ -104,7 +104,7 @@ def test_boxes_are_pixels_of_the_image_as_given(detector, picture):
 
 
 def test_published_weights_need_no_config(yolov5, picture, tmp_path, capsys):
-    """The surest box of a YOLOv5 of ultralytics' layers is ours, too; the file says all that is needed."""
+    """The highest-scoring box of a YOLOv5 with ultralytics' layers is also ours, and the file contains all we need."""
     peer = yolov5.model('n', nc=3)
     detector = Detector(yolov5.save(peer, tmp_path / 'a.pt'), device='cpu', score_thr=0)
     assert detector.classes == ('thing 0', 'thing 1', 'thing 2')
@@ -163,7 +163,7 @@ def test_path_text_and_array_give_the_same(detector, picture):
 
 def test_batch_gives_what_single_images_give(detector, shapes):
     paths = sorted((shapes / 'images').iterdir())[:2]
-    # Another size, so that the batch is padded.
+    # The third image has another size, so the batch is padded.
     images = [*paths, cv2.resize(read_image(paths[0]), (32, 64))]
     found = detector.batch(images)
     assert len(found) == 3
@@ -176,7 +176,7 @@ def test_batch_gives_what_single_images_give(detector, shapes):
 
 def test_images_as_the_network_takes_them(detector, picture):
     data = detector.prepare([picture, picture])
-    assert data['inputs'].shape == (2, 3, 96, 96)  # 64 and the padding of YOLOv5's letterbox, half a stride a side
+    assert data['inputs'].shape == (2, 3, 96, 96)  # 64 and the padding of YOLOv5's letterbox, half a stride per side
     assert data['inputs'][0, :, 16:80, 16:80].mul(255).round().flip(0).permute(1, 2, 0).byte().numpy() == pytest.approx(
         read_image(picture)
     )
@@ -278,7 +278,7 @@ def test_files_that_are_no_image(detector, tmp_path):
 
 @pytest.fixture
 def album(shapes, videos, tmp_path):
-    """A folder: two images, a damaged one and a video of four frames."""
+    """A folder with two images, a damaged one and a video of four frames."""
     sources = sorted((shapes / 'images').glob('val_*.jpg'))
     for name, source in zip(('a.jpg', 'sub/b.jpg'), sources, strict=False):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -298,7 +298,7 @@ def test_stream(detector, album):
         assert isinstance(frame.found, Detections)
         same(frame.found, detector(frame.image))
     assert [frame.path for frame in frames[::5]] == [album / 'a.jpg', album / 'sub' / 'b.jpg']
-    # A frame of a video is no file that could be read again.
+    # A frame of a video is not a file that could be read again.
     assert [frame.found.path for frame in frames] == [album / 'a.jpg', *[None] * 4, album / 'sub' / 'b.jpg']
 
 
@@ -336,7 +336,7 @@ def test_stream_reads_no_further_than_it_is_asked(detector, album):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cv2, 'VideoCapture', lambda source, api: camera)
         stream = detector.stream(0)
-        assert not read  # the camera is opened when the first frame is asked for
+        assert not read  # the camera is read only when the first frame is requested
         frame = next(stream)
         assert (frame.name, frame.path, frame.index, len(read)) == ('camera0/000000', None, 0, 1)
         next(stream)
@@ -390,13 +390,13 @@ def test_read_image_gives_three_channels(mode, tmp_path):
         (3, lambda stored: np.rot90(stored, 2)),
         (4, np.flipud),
         (5, lambda stored: stored.transpose(1, 0, 2)),
-        (6, lambda stored: np.rot90(stored, -1)),  # the top of the scene is at the right of the stored picture
+        (6, lambda stored: np.rot90(stored, -1)),  # the top of the scene is on the right of the stored image
         (8, lambda stored: np.rot90(stored, 1)),
     ],
 )
 def test_read_image_turns_pictures_upright(orientation, upright, tmp_path):
     stored = np.zeros((16, 32, 3), np.uint8)
-    stored[:8, :16] = 255  # a white upper left quarter
+    stored[:8, :16] = 255  # the upper left quarter is white
     stored[8:, 16:] = 128
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -409,7 +409,7 @@ def test_read_image_turns_pictures_upright(orientation, upright, tmp_path):
 
 
 class Call:
-    """Pickles as a call of the function with the arguments."""
+    """Is pickled as a call of the function with the arguments."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -442,7 +442,7 @@ def test_hostile_checkpoint(trained, tmp_path):
         'model = dict(type="os.system", command="touch {marker}")',
         'model = dict(type="mmengine.put_text", text="x", filepath={marker!r})',
         'model = dict(type="mmdet.xyz")',
-        # evaluated by MMDetection when it is built
+        # MMDetection evaluates it when it builds the model
         'model = dict(type="SingleStageDetector", backbone=dict(type="mmcnn.darknet53"), neck=dict('
         'type="StrongSORTTracker", cmc=dict(type="CameraMotionCompensation", warp_mode="open({marker!r}, \'w\')")))',
     ],
@@ -454,7 +454,7 @@ def test_recorded_config_that_is_no_data(trained, tmp_path, code):
     with pytest.raises(CheckpointError, match=r'the config inside .*x\.pth was rejected, line \d+'):
         Detector(path)
     assert not (tmp_path / 'ran').exists()
-    Detector(path, trained.work_dir / 'yolov4_cspdarknet53.py', device='cpu')  # the named config is taken instead
+    Detector(path, trained.work_dir / 'yolov4_cspdarknet53.py', device='cpu')  # a config that is passed replaces it
 
 
 def test_weights_have_to_fit(trained):
@@ -496,7 +496,7 @@ def test_pipeline_reads_neither_file_nor_annotations():
 
 
 def test_config_by_name(trained):
-    """The narrow one is read, whose layers are not those of the checkpoint."""
+    """The narrow config is read, whose layers do not fit the checkpoint."""
     with pytest.raises(CheckpointError, match='of another shape'):
         Detector(trained.checkpoint, 'yolov4_cspdarknet53_narrow', device='cpu')
     with pytest.raises(UsageError, match=r"no config file 'yolov4_cspdarknet35'.*did you mean yolov4_cspdarknet53"):

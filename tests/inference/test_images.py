@@ -16,7 +16,7 @@ RNG = np.random.default_rng(0)
 BGR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 RGB = BGR[..., ::-1]
 GREY = BGR[..., 0]
-#: What a grey image is to the network.
+#: The grey image as the network gets it.
 GREY3 = np.stack([GREY] * 3, axis=2)
 
 

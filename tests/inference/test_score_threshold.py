@@ -1,4 +1,4 @@
-"""NMS of the boxes that are wanted alone: those above the score are the same, whatever the detector."""
+"""Restricting NMS to boxes above a score leaves those boxes the same in every detector."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ DETECTORS = {
 
 @pytest.fixture(params=DETECTORS)
 def detector(request):
-    """A detector with random weights, whose scores are all over the place, that keeps nearly all boxes."""
+    """A detector with random weights and widely spread scores that keeps nearly all boxes."""
     model = load_config(request.param).model
     for part, arguments in DETECTORS[request.param].items():
         model[part].update(arguments)
@@ -54,11 +54,11 @@ def test_the_boxes_above_the_score_are_the_same(detector):
             fewer = predict(detector)
         wanted, found = every[every.scores >= score], fewer[fewer.scores >= score]
         assert 0 < len(found) == len(wanted)
-        # YOLOv3's threshold is of the classes' scores, which objectness is still to lower.
+        # YOLOv3's threshold is for class scores before they are multiplied by the objectness.
         assert len(fewer) < len(every) or 'V3' in type(detector.bbox_head).__name__
         for one, other in ((wanted.scores, found.scores), (wanted.bboxes, found.bboxes), (wanted.labels, found.labels)):
             torch.testing.assert_close(one, other, rtol=0, atol=0)
-    assert torch.equal(predict(detector).scores, every.scores)  # the setting is as it was
+    assert torch.equal(predict(detector).scores, every.scores)  # the setting is restored
 
 
 def test_a_lower_score_than_the_config_changes_nothing(detector):

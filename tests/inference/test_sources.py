@@ -25,7 +25,7 @@ def names(named):
 
 @pytest.fixture
 def album(tmp_path, monkeypatch):
-    """The current folder: images in two folders, a video, and files that are neither."""
+    """A folder in the current one: images in two folders, a video, and files that are neither."""
     monkeypatch.chdir(tmp_path)
     put(Path('album/b.JPG'), Path('album/a.png'), Path('album/sub/a.png'), Path('album/Straße/é 1.tif'))
     for name in ('clip.MP4', 'notes.txt', 'sub/a.txt', 'sub/x.json', 'old.heic', 'no_ending', '.DS_Store', '._b.JPG'):
@@ -67,7 +67,7 @@ def test_links_to_folders_are_named(album, tmp_path):
     (album / 'link').symlink_to(tmp_path / 'elsewhere')
     assert 'album/link is not read: it is a link to a folder' in find_sources(album).left_out
     assert 'link/a.png' not in names(album)
-    assert names(album / 'link') == ['a.png']  # named itself
+    assert names(album / 'link') == ['a.png']  # it is named explicitly
 
 
 def test_results_of_an_inference_are_no_images(album):
@@ -77,7 +77,7 @@ def test_results_of_an_inference_are_no_images(album):
     assert not [source for source in found.sources if 'detections' in source.name]
     line = 'album/detections is not read: according to its detections.json, it holds drawn images'
     assert line in found.left_out
-    assert names(album / 'detections') == ['a.png', 'sub/a.png']  # named itself
+    assert names(album / 'detections') == ['a.png', 'sub/a.png']  # it is named explicitly
 
 
 @pytest.mark.parametrize(
@@ -96,16 +96,16 @@ def test_an_image_without_an_ending(album):
 
 
 def test_patterns(album):
-    assert names('album/*.png') == ['a.png']  # the folder of this ending is empty
+    assert names('album/*.png') == ['a.png']  # the folder with this ending is empty
     assert names('album/*.[Jp][Pn][Gg]') == ['a.png', 'b.JPG']
-    assert names('album/[Ss]*') == ['é 1.tif', 'a.png']  # folders, as the shell would give them
+    assert names('album/[Ss]*') == ['é 1.tif', 'a.png']  # folders, as a shell would expand it
     assert names('album/**') == names('album')
     others = '1 file in album/*.txt is neither an image nor a video: 1 .txt'
     assert find_sources(['album/a.png', 'album/*.txt']).left_out == (others,)
-    assert names('**/a.*g') == ['a.png', 'sub/a.png']  # below the folder that they share
+    assert names('**/a.*g') == ['a.png', 'sub/a.png']  # names are relative to the folder that they share
     assert names('alb*') == names(album)
     put(Path('[1].png'))
-    assert names('[1].png') == ['[1].png']  # a file of this name
+    assert names('[1].png') == ['[1].png']  # a file with this name
     with pytest.raises(UsageError, match=r'^no file matches album/\*\.bmp$'):
         find_sources('album/*.bmp')
 
@@ -171,7 +171,7 @@ def test_folder_without_images(tmp_path):
 
 
 def test_a_list_of_paths(album):
-    """Seen from the current folder or from the list's own."""
+    """Paths are relative to the current folder or to the list's folder."""
     text = '\ufeffalbum/a.png\r\n\n  b.JPG \nsub\ngone.jpg\n'
     (album / 'list.txt').write_text(text, encoding='utf-8')
     found = find_sources('album/list.txt')
@@ -210,7 +210,7 @@ def test_a_text_that_is_no_list(album, content, reason):
     (album / 'list.txt').write_bytes(content)
     with pytest.raises(UsageError, match=reason):
         find_sources('album/list.txt')
-    found = find_sources(['album/list.txt', 'album/a.png'])  # as the shell gives them
+    found = find_sources(['album/list.txt', 'album/a.png'])  # as a shell expands a pattern
     assert [source.name for source in found.sources] == ['a.png'] and len(found.left_out) == 1
 
 
@@ -262,7 +262,7 @@ def test_nothing_that_can_be_read_is_an_error(tmp_path):
     assert len(skipped) == 2
     with pytest.raises(DataError, match=r'^\S*b\.png is not an image that OpenCV can read: it is empty$'):
         list(find_sources(tmp_path / 'b.png').read(skipped.append))
-    assert len(skipped) == 2  # the error says it
+    assert len(skipped) == 2  # only the error reports it
 
 
 def test_one_image_at_a_time(album, monkeypatch):

@@ -19,7 +19,7 @@ def test_ahead_gives_everything_in_order_and_is_no_further_ahead_than_it_may():
         return number
 
     items = ahead(step, 3)
-    assert started == []  # nothing before it is asked for
+    assert started == []  # nothing starts before the first request
     for expected in range(10):
         assert next(items) == expected
         assert len(started) <= expected + 3
@@ -32,7 +32,7 @@ def test_ahead_works_while_what_was_given_is_used():
     steps = iter([lambda: 'first', lambda: second.set() or 'second'])
     items = ahead(lambda: next(steps)(), 2)
     assert next(items) == 'first'
-    assert second.wait(10)  # without being asked for
+    assert second.wait(10)  # the second step runs without a request
     items.close()
 
 

@@ -8,7 +8,7 @@ from mmcnn.inference.video import VideoWriter, read_camera, read_video
 
 
 def read_with_error(path):
-    """The frames of a video, and the error after the last one."""
+    """The frames of a video and the error after the last one."""
     frames = []
     with pytest.raises(DataError) as refused:
         for frame in read_video(path):
@@ -87,14 +87,14 @@ def test_video_that_is_cut_off_is_said(videos, tmp_path, name):
     frames, error = read_with_error(videos.cut(made, 0.7))
     assert 5 < len(frames) < 40
     assert f'only {len(frames)} of the 40 declared frames can be decoded' in error
-    for one, other in zip(whole, frames[:-1], strict=False):  # of the last, a part may be missing
+    for one, other in zip(whole, frames[:-1], strict=False):  # part of the last frame may be missing
         np.testing.assert_array_equal(one.image, other.image)
 
 
 def test_frames_behind_a_damaged_one_are_read(videos, tmp_path):
     made = videos.make_video(tmp_path / 'a.avi', count=40)
     frames, error = read_with_error(videos.damage(made, 0.5, 0.52))
-    # The damage is of 368 bytes, and a frame has more.
+    # The damage is 368 bytes long, less than a frame.
     assert 37 <= len(frames) < 40
     assert f'only {len(frames)} of the 40 declared frames' in error
     assert frames[-1].time > 3.5
@@ -103,7 +103,7 @@ def test_frames_behind_a_damaged_one_are_read(videos, tmp_path):
 
 
 class Capture:
-    """A camera or video that gives some frames, each of another grey, and then nothing."""
+    """A camera or video that gives some frames, each of a different grey, and then nothing."""
 
     opened = []
 
@@ -132,7 +132,7 @@ class Capture:
 
 @pytest.fixture
 def capture(monkeypatch):
-    """``capture(frames=3, fps=0.0)``: what OpenCV opens from now on."""
+    """``capture(frames=3, fps=0.0)`` makes OpenCV open such a Capture from then on."""
     monkeypatch.setattr(Capture, 'opened', [])
 
     def set_up(**kwargs):
@@ -253,7 +253,7 @@ def test_videos_that_cannot_be_written(tmp_path):
 def test_frames_that_were_not_written_are_said(videos, tmp_path):
     writer = VideoWriter(tmp_path / 'a.mp4', (96, 64), 10)
     writer.write(videos.frame(0))
-    writer._writer.write(np.zeros((8, 8, 3), np.uint8))  # OpenCV drops it without a word, as on a full disk
+    writer._writer.write(np.zeros((8, 8, 3), np.uint8))  # OpenCV drops it silently, as on a full disk
     writer.count += 1
     with pytest.raises(DataError, match=r'a\.mp4 contains 1 of 2 frames: OpenCV could not write the others'):
         writer.close()

@@ -1,4 +1,4 @@
-"""Classifiers: the contract of every one, and training and prediction of a small one."""
+"""The contract of every classifier, and the loss and prediction of a small one."""
 
 import dataclasses
 import re
@@ -16,7 +16,7 @@ from mmcnn.models.classifiers import Classifier
 from mmcnn.registry import BACKBONE_FAMILIES
 
 NAMES = mmcnn.list_classifiers()
-#: The first classifier of each family stands for it where weights are needed.
+#: The first classifier of each family, which represents it where weights are needed.
 FAMILIES = list({BACKBONE_FAMILIES[name]: name for name in reversed(NAMES)}.values())
 EVERY_CLASSIFIER = [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAMILIES)) for name in NAMES]
 
@@ -76,7 +76,7 @@ def test_each_part_of_a_top_is_built():
         BACKBONE_FAMILIES['darknet53'].variants['darknet53'], top=Top(conv=48, pool=2, hidden=(40, 24), dropout=0.3)
     )
     top = mmcnn.build_classifier('darknet53', num_classes=5, arch=dict(top=row.top), widen_factor=0.25).top
-    assert top.conv.conv.weight.shape == (16, 256, 1, 1)  # all widths under the factor, in multiples of 8
+    assert top.conv.conv.weight.shape == (16, 256, 1, 1)  # the factor scales all widths, in multiples of 8
     assert [layer.weight.shape for layer in top.hidden] == [(16, 16 * 2 * 2), (8, 16)]
     assert top.classes.weight.shape == (5, 8)
     assert top.dropout.p == 0.3 and isinstance(top.act, nn.LeakyReLU)
@@ -101,10 +101,10 @@ def test_class_and_variant_build_what_the_short_name_builds(name):
     assert classifier.backbone.arch == on_meta(name).backbone.arch
 
 
-#: Shares that the papers drop before the classes (and behind hidden layers); all others drop nothing. VGG: section 3.1.
+#: Dropout rates before the classes (and after hidden layers) in the papers; all others have none. VGG: section 3.1.
 #: GoogLeNet: section 5. Inception-v4 and Inception-ResNet: "keep 0.8", figures 9 and 15. Xception: section 4.3.
-#: MobileNetV3: "dropout of 0.8" kept, section 6.1. EfficientNet: 0.2 for B0 to 0.5 for B7, section 5.2. MobileNet is
-#: Keras's, rows with -tv torchvision's.
+#: MobileNetV3: section 6.1, whose "dropout of 0.8" is kept. EfficientNet: 0.2 for B0 to 0.5 for B7, section 5.2.
+#: MobileNet's is from Keras, those of rows with -tv are from torchvision.
 DROPOUTS = {
     r'vgg.*': 0.5, r'inceptionv1(-paper)?': 0.4, r'inceptionv1-tv': 0.2, r'inceptionv3-tv': 0.5,
     r'inceptionv4.*|inception-resnet.*': 0.2, r'xception.*': 0.5, r'mobilenet(-\d+)?': 1e-3, r'mobilenetv2-tv': 0.2,
@@ -123,7 +123,7 @@ def test_dropout_is_that_of_the_paper(name):
 def test_dropout_is_before_the_classes_and_behind_hidden_layers(hidden):
     arch = dict(top=Top(hidden=hidden, dropout=0.5))
     top = mmcnn.build_classifier('darknet53', num_classes=5, arch=arch, widen_factor=0.25).top.train()
-    top.dropout = nn.Threshold(1e9, -1.0)  # so that what has gone through it is -1
+    top.dropout = nn.Threshold(1e9, -1.0)  # its output is always -1
     seen = []
     for layer in (*top.hidden, top.classes):
         layer.register_forward_pre_hook(lambda _, inputs: seen.append(bool((inputs[0] == -1).all())))
@@ -155,7 +155,7 @@ def test_loss_and_prediction():
     for i, sample in enumerate(classifier(images, samples, 'predict')):
         assert sample.pred_scores.sum().item() == pytest.approx(1) and sample.gt_label == labels[i]
         assert sample.pred_label == logits[i].argmax()
-    assert len(classifier(images, mode='predict')) == 3  # images alone, without labels
+    assert len(classifier(images, mode='predict')) == 3  # without labels
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Costs against published ones and against sums worked out by hand."""
+"""Costs against published numbers and sums worked out by hand."""
 
 import pytest
 import torch
@@ -9,21 +9,21 @@ from mmcnn.models.costs import Cost, measure, parts_of
 from mmcnn.zoo import cost_study
 from mmcnn.zoo.measure import describe
 
-#: Multiply-adds in millions as published, of the network with its top: (lowest, highest) that rounds to it.
+#: Published multiply-adds in millions, of the network with its top: (lowest, highest) that round to the number.
 PUBLISHED = {
-    'resnet34': (3_600, 3_700),  # "3.6 billion", arXiv 1512.03385; without its projections, which are 19 M
+    'resnet34': (3_600, 3_700),  # "3.6 billion", arXiv 1512.03385; our count includes 19 M of projections
     'resnet152': (11_250, 11_350),  # "11.3 billion", arXiv 1512.03385
-    'vgg16': (15_300, 15_500),  # "15.3 billion", there; its fully connected layers, 0.1 G, are not in it
-    'vgg19': (19_600, 19_700),  # "19.6 billion", there
+    'vgg16': (15_300, 15_500),  # "15.3 billion", arXiv 1512.03385; without the 0.1 G of the fully connected layers
+    'vgg19': (19_600, 19_700),  # "19.6 billion", arXiv 1512.03385
     'resnext50-32x4d': (4_150, 4_250),  # "4.2 billion", arXiv 1611.05431
     'mobilenet': (565, 573),  # "569", arXiv 1704.04861
     'mobilenetv2': (299.5, 301),  # "300M", arXiv 1801.04381
     'mobilenetv3-large': (215, 220),  # "219", arXiv 1905.02244
-    'mobilenetv3-small': (55.5, 57.5),  # "56", there
+    'mobilenetv3-small': (55.5, 57.5),  # "56", arXiv 1905.02244
     'efficientnet-b0': (385, 395),  # "0.39B", arXiv 1905.11946
-    'efficientnet-b7': (36_500, 38_500),  # "37B", there
+    'efficientnet-b7': (36_500, 38_500),  # "37B", arXiv 1905.11946
 }
-#: Multiply-adds in billions as torchvision documents them ("GFLOPS") for the same networks, counted by another program.
+#: Multiply-adds in billions that torchvision documents ("GFLOPS") for the same networks, from another counter.
 TORCHVISION = {
     'resnet18': 1.814, 'resnet34': 3.664, 'resnet50-tv': 4.089, 'resnet101-tv': 7.801, 'resnet152-tv': 11.514,
     'resnext50-32x4d': 4.230, 'resnext101-32x8d': 16.414, 'resnext101-64x4d': 15.460,
@@ -43,11 +43,11 @@ def on_meta(build, *shape):
 @pytest.mark.parametrize(
     ('build', 'shape', 'multiply_adds', 'memory_access'),
     [
-        # 3x3 on 8 x 8: 8 8 9 4 6 products; maps 8 8 (4 + 6), kernel 9 4 6.
+        # 3x3 on 8 x 8: 8 * 8 * 9 * 4 * 6 products; maps of 8 * 8 * (4 + 6), a kernel of 9 * 4 * 6.
         (lambda: nn.Conv2d(4, 6, 3, padding=1), (1, 4, 8, 8), 13_824, 640 + 216),
-        # Two groups: half the products and half the kernel.
+        # Two groups halve the products and the kernel.
         (lambda: nn.Conv2d(4, 6, 3, padding=1, groups=2), (1, 4, 8, 8), 6_912, 640 + 108),
-        # Stride 2: the whole map is read, a quarter is written.
+        # With stride 2 the whole map is read and a quarter as many pixels are written.
         (lambda: nn.Conv2d(4, 6, 3, 2, padding=1), (1, 4, 8, 8), 3_456, 256 + 96 + 216),
         (lambda: nn.ConvTranspose2d(4, 6, 2, 2), (1, 4, 8, 8), 64 * 4 * 24, 256 + 1_536 + 96),
         (lambda: nn.Conv1d(4, 6, 3), (1, 4, 10), 8 * 72, 40 + 48 + 72),
@@ -59,11 +59,11 @@ def on_meta(build, *shape):
 )
 def test_single_layers(build, shape, multiply_adds, memory_access):
     assert on_meta(build, *shape)[0] == Cost(multiply_adds, memory_access)
-    assert measure(build(), torch.zeros(shape))[0] == Cost(multiply_adds, memory_access)  # on the CPU, too
+    assert measure(build(), torch.zeros(shape))[0] == Cost(multiply_adds, memory_access)  # the same on the CPU
 
 
 class Functional(nn.Module):
-    """Calls without modules of their own."""
+    """Calls functions without a module."""
 
     def __init__(self):
         super().__init__()
@@ -106,7 +106,7 @@ def test_parts():
 def test_module_is_left_as_it_was():
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4).eval(), nn.BatchNorm2d(4))
     state = [value.clone() for value in module.state_dict().values()]
-    measure(module, torch.randn(1, 3, 1, 1))  # one value a channel, which a norm in training refuses
+    measure(module, torch.randn(1, 3, 1, 1))  # one value per channel, which a norm in training mode refuses
     assert [each.training for each in module] == [True, False, True]
     assert all(torch.equal(a, b) for a, b in zip(state, module.state_dict().values(), strict=True))
     assert not any(each._forward_hooks or each._forward_pre_hooks for _, each in parts_of(module))
@@ -124,7 +124,7 @@ def test_same_multiply_adds_as_torchvision(name):
 
 
 def test_resnet34_costs_less_than_a_fifth_of_vgg19():
-    """ResNet's paper: 3.6 against 19.6 G, 18 %."""
+    """ResNet's paper has 3.6 against 19.6 G, which is 18 %."""
     vgg, resnet = cost_study.pair('vgg19', 'resnet34', 'whole')
     assert 0.18 <= resnet.multiply_adds / vgg.multiply_adds < 0.19
 
@@ -142,7 +142,7 @@ def test_a_1x1_convolution_is_cheapest_at_equal_channels():
     costs = {split: cost_study.pointwise(*split) for split in cost_study.SPLITS}
     assert len({cost.multiply_adds for cost in costs.values()}) == 1
     assert min(costs, key=lambda split: costs[split].memory_access) == (256, 256)
-    # 56 56 (256 + 256) of the maps and 256 256 of the kernel.
+    # 56 * 56 * (256 + 256) for the maps and 256 * 256 for the kernel.
     assert costs[256, 256].memory_access == 1_605_632 + 65_536
 
 
@@ -152,13 +152,13 @@ def test_densenet40():
         net = cost_study.SmallNet()
         assert net(torch.empty(1, 3, 32, 32)).shape == (1, 448, 8, 8)
     convolutions = sum(p.numel() for p in net.parameters())
-    # By hand: stem 3 16 9; layers 12 9 (sum of their inputs: 984, 2712, 4440); transitions 160 160 and 304 304.
+    # By hand: stem 3 * 16 * 9; layers 12 * 9 * (984 + 2,712 + 4,440 inputs); transitions 160 * 160 and 304 * 304.
     assert convolutions == 432 + 108 * (984 + 2_712 + 4_440) + 160**2 + 304**2
     assert round(cost_study.small_net().memory_access / 1e6, 1) == 3.7
 
 
 def test_one_shot_aggregation_accesses_less():
-    """VoVNet's paper, section 3.2: 2.5 M, between the two readings of what a block gathers."""
+    """VoVNet's paper, section 3.2, has 2.5 M, between the two readings of what a block concatenates."""
     dense = cost_study.small_net().memory_access
     most, least = (cost_study.small_net(one_shot=with_input).memory_access for with_input in (True, False))
     assert least < 2.5e6 < most

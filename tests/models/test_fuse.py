@@ -1,4 +1,4 @@
-"""Folding BatchNorm into convolutions changes no number that anybody sees."""
+"""Folding BatchNorm into convolutions leaves the outputs unchanged."""
 
 import copy
 
@@ -24,7 +24,7 @@ BN = dict(type='BN', eps=1e-3)
 
 
 def randomised(model):
-    """Statistics, scales and shifts that an untrained network does not have."""
+    """Gives an untrained network random statistics, scales and shifts."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for module in model.modules():
@@ -107,7 +107,7 @@ def test_units_of_others():
 
 @torch.no_grad()
 def test_a_convolution_with_two_norms_gets_two_kernels():
-    """As in heads that share convolutions between levels and keep a norm for each."""
+    """Some heads share convolutions between levels and have a norm per level."""
     units = nn.ModuleList(ConvModule(3, 3, 1, norm_cfg=BN) for _ in range(2))
     units[1].conv = units[0].conv
     randomised(units)
@@ -120,14 +120,14 @@ def test_a_convolution_with_two_norms_gets_two_kernels():
 
 
 class Standardised(nn.Conv2d):
-    """A convolution that changes its kernel as it runs."""
+    """A convolution that changes its kernel in the forward pass."""
 
     def forward(self, x):
         return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
 
 
 class Crossed(nn.Sequential):
-    """Runs its parts from the last to the first."""
+    """Runs its parts in reverse order."""
 
     def forward(self, x):
         for part in reversed(list(self)):
@@ -188,7 +188,7 @@ def test_weights_of_the_two_are_not_confused(bias):
 
 
 class Viewing(nn.Module):
-    """Counts on the usual order in memory."""
+    """Relies on contiguous maps."""
 
     def forward(self, x):
         return x.view(len(x), -1)

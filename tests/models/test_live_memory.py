@@ -14,7 +14,7 @@ def test_freed_memory_does_not_count():
 
     def call():
         for _ in range(5):
-            y = x + 1  # the next one is there before this one is freed
+            y = x + 1  # the next result exists before this one is freed
         return y
 
     assert peak_bytes(call, [x]) == 2 * MAP
@@ -29,8 +29,8 @@ def test_views_and_results_in_place_share_their_memory():
 
 
 def test_a_training_step_by_hand():
-    # The backward pass waits for both outputs of tanh. It makes the gradient of the second one's input, and then, the
-    # second output being gone, that of the first one's: three maps at once. Sum, loss and their gradients are numbers.
+    # Backward needs both outputs of tanh. It computes the gradient of the second one's input, frees the second output,
+    # and then computes that of the first one's: three maps at once. Sum, loss and their gradients are single numbers.
     peak = training_peak(lambda: nn.Sequential(Weighted(), nn.Tanh(), nn.Tanh()), 2, 8)
     assert 3 * MAP <= peak <= 3 * MAP + 16
 

@@ -1,6 +1,6 @@
-"""Networks that are traced at one size give what PyTorch gives at others, even and odd.
+"""Networks traced at one size against PyTorch at other sizes, even and odd.
 
-Their exports are tested in tests/deployment/test_networks.py.
+tests/deployment/test_networks.py tests their exports.
 """
 
 import warnings
@@ -10,7 +10,7 @@ import torch
 
 import mmcnn
 
-#: Largest difference of an output, as a share of its largest value.
+#: Largest difference of an output, relative to its largest value.
 BOUND = 5e-6
 SIZES = ((97, 100), (64, 96), (127, 65), (101, 130))
 

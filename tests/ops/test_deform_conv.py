@@ -10,14 +10,14 @@ from mmcnn.ops import DeformConv, deform_conv_backward, deform_conv_forward, tor
 module = importlib.import_module('mmcnn.ops.deform_conv')
 NAMES = ('input', 'offset', 'weight', 'mask')
 
-# Odd sizes, unequal axes, one group and several of each kind; with the kernel.
+# Odd sizes, unequal axes, one and several groups of each kind; each with its kernel size.
 CONVS = [
     (DeformConv(padding=(1, 1)), (3, 3)),
     (DeformConv((2, 1), (1, 2), (1, 2), groups=2, deform_groups=3), (3, 2)),
     (DeformConv((1, 2), (2, 0), (2, 1), groups=3, deform_groups=2), (2, 3)),
     (DeformConv(groups=6, deform_groups=6), (1, 1)),
 ]
-# Anywhere around; on cells, on the border and exactly one cell outside of it; mostly off the map.
+# Near the cells; on cells, on the border and exactly one cell outside; mostly outside the map.
 OFFSETS = {
     'anywhere': lambda offset: offset * 2,
     'whole cells': lambda offset: (offset * 2).round(),
@@ -45,12 +45,12 @@ def floor(position):
 
 
 def share(position, cell):
-    """What a cell counts at a position; at the cell itself with the slope to the right."""
+    """Weight of a cell at a position; at the cell itself its slope is that on the right."""
     return position - cell + 1 if position < cell else cell + 1 - position
 
 
 def plain_deform_conv(input, offset, weight, mask, bias, conv):
-    """The definition, one sample at a time; differentiable."""
+    """The definition, one sample at a time, and differentiable."""
     batch, channels, height, width = input.shape
     outputs, per_group, rows, columns = weight.shape
     per_deform_group = channels // conv.deform_groups
@@ -101,7 +101,7 @@ def test_equals_definition(conv, kernel, offsets, modulated):
 
 
 def test_what_a_whole_offset_reads():
-    # A kernel of one place that looks a cell down and two to the left.
+    # A 1x1 kernel whose offset is one cell down and two to the left.
     input = torch.arange(12.0).view(1, 1, 3, 4)
     offset = torch.tensor([1.0, -2.0]).view(1, 2, 1, 1).expand(1, 2, 3, 4)
     output = deform_conv_forward(input, offset, torch.ones(1, 1, 1, 1))
@@ -134,7 +134,7 @@ def test_types(dtype):
     conv, kernel = CONVS[1]
     *given, bias, grad = tensors(conv, kernel, dtype=dtype)
     exact = [each.double() for each in given]
-    # Computed in float32 and rounded once: within an eps of the type, half of it for the rounding.
+    # It is computed in float32 and rounded once: an eps of the type is enough, half of it for the rounding.
     bound = dict(rtol=torch.finfo(dtype).eps, atol=2e-5)
     output = deform_conv_forward(*given, bias, conv)
     assert output.dtype == dtype
@@ -158,7 +158,7 @@ def test_full_precision_under_autocast():
 def test_an_offset_to_nowhere_counts_nothing(bad):
     conv, kernel = CONVS[0]
     *given, bias, grad = tensors(conv, kernel)
-    given[1][0, 4] = bad  # the y of the third place
+    given[1][0, 4] = bad  # the y of the third tap
     without = [each.clone() for each in given]
     without[1][0, 4], without[3][0, 2] = 0, 0
     torch.testing.assert_close(deform_conv_forward(*given, bias, conv), deform_conv_forward(*without, bias, conv))
@@ -209,7 +209,7 @@ def test_errors(change, message):
 
 
 def operators_in_torchvisions_order(name, tensor):
-    """The definition, called as torchvision's operators are."""
+    """The definition with the arguments of torchvision's operators."""
 
     def split(input, weight, offset, mask, bias, *numbers):
         *pairs, groups, deform_groups, use_mask = numbers
@@ -223,7 +223,7 @@ def operators_in_torchvisions_order(name, tensor):
     def backward(grad, *arguments):
         given, _, conv = split(*arguments)
         grads = gradients_of_definition(given, grad, conv)
-        # Five gradients, whether there is a mask or not.
+        # There are always five gradients, also without a mask.
         return grads['input'], grads['weight'], grads['offset'], grads.get('mask', arguments[3]), grad.sum((0, 2, 3))
 
     return {'deform_conv2d': forward, '_deform_conv2d_backward': backward}[name]

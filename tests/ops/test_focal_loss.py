@@ -16,7 +16,7 @@ def sample(n=40, spread=4.0, dtype=torch.float64):
 
 @pytest.mark.parametrize(('gamma', 'alpha'), [(2.0, 0.25), (1.5, 0.6), (0.0, 0.5)])
 def test_equals_autograd_of_mmdet(gamma, alpha):
-    from mmdet.models.losses.focal_loss import py_sigmoid_focal_loss  # loads only after mmcnn
+    from mmdet.models.losses.focal_loss import py_sigmoid_focal_loss  # imports only after mmcnn
 
     logits, target = sample()
     logits.requires_grad_()

@@ -1,4 +1,4 @@
-"""The suppression of a GPU on the CPU, against the sweep: the same boxes in the same order."""
+"""The GPU's suppression in blocks, run on the CPU, against the sweep: the same boxes in the same order."""
 
 import importlib
 import math
@@ -47,7 +47,7 @@ def test_infinite_and_undefined_boxes():
 
 @pytest.mark.parametrize('rounds', [1, 2])
 def test_chains_that_are_longer_than_the_rounds_are_decided_by_more(rounds, monkeypatch):
-    """Each box suppresses the next one alone, so that every other one stays, each because of all before it."""
+    """Each box overlaps only the next one, so every other box is kept, and each decision depends on all before it."""
     chain = torch.tensor([[10.0 * i, 0, 10.0 * i + 30, 20] for i in range(40)])
     scores, labels = torch.linspace(1, 0, 40), torch.zeros(40, dtype=torch.long)
     tried, run = [], blocks._Blocks.run

@@ -10,7 +10,7 @@ def random_boxes(number):
     generator = np.random.default_rng(0)
     corner = generator.uniform(-50, 300, (number, 2))
     boxes = np.concatenate([corner, corner + generator.uniform(1, 120, (number, 2))], 1).astype(np.float32)
-    scores = generator.uniform(size=number).astype(np.float32).round(2)  # many equal ones
+    scores = generator.uniform(size=number).astype(np.float32).round(2)  # many are equal
     return boxes, scores, generator.integers(0, 4, number)
 
 

@@ -48,7 +48,7 @@ def from_centre(cx, cy, w, h):
 
 @pytest.mark.parametrize(('kind', 'kept'), [('iou', [0]), ('greedy_diou', [0, 1]), ('diou', [0])])
 def test_kinds_on_hand_worked_boxes(kind, kept):
-    # IoU of A and B .6667, Darknet's criterion .5818, DIoU .6503; A and C share their centre: .6667 in all.
+    # A and B have IoU .6667, Darknet's criterion .5818 and DIoU .6503; A and C share their centre: .6667 in all three.
     side = 81.6496581
     boxes = torch.tensor(
         [from_centre(50, 50, 100, 100), from_centre(70, 50, 100, 100), from_centre(50, 50, side, side)]
@@ -83,8 +83,8 @@ def test_equals_definition(kind, offset, small, monkeypatch):
         monkeypatch.setattr(greedy_sweep, 'MAX_PAIRS', 5)
     boxes, scores = random_boxes(300, seed=offset)
     scores = (scores * 20).round() / 20  # many equal scores
-    boxes[::17, 2:] = boxes[::17, :2]  # without extent
-    boxes[5::31, 2] -= 200  # inside out
+    boxes[::17, 2:] = boxes[::17, :2]  # empty
+    boxes[5::31, 2] -= 200  # inverted
     boxes[::2] = boxes[::2].round()
     for threshold in (0.0, 0.3, 0.65, 1.0):
         kept = nms(boxes, scores, threshold, offset, kind).tolist()
@@ -107,7 +107,7 @@ def test_classes_do_not_touch_each_other():
 
 
 def test_many_classes_keep_precision():
-    # Shifted by their class, these would be 1e8 px away, where float32 cannot tell the two widths apart.
+    # A shift by class would move these 1e8 px away, where float32 cannot distinguish the two widths.
     one = torch.tensor([[0.0, 0.0, 10.0, 1.0], [0.0, 0.0, 6.4, 1.0], [0.0, 0.0, 6.6, 1.0]])
     boxes = torch.cat([one, one])
     labels = torch.tensor([0, 0, 0, 10**7, 10**7, 10**7])

@@ -1,4 +1,4 @@
-"""The package's names are loaded when they are used, and the function nms stands where the module of its name does."""
+"""The package loads names on first use, and nms is the function and not the module of that name."""
 
 import subprocess
 import sys

@@ -16,7 +16,7 @@ REFERENCE = ROOT / '..' / 'shared' / 'data' / 'reference' / 'mmcv_ops_reference.
 module = importlib.import_module('mmcnn.ops.roi_align')
 grid = importlib.import_module('mmcnn.ops.roi_grid')
 
-# Ordinary, tall, wide, crossing the border, outside, without extent, the whole map, tiny; (image, x1, y1, x2, y2).
+# (image, x1, y1, x2, y2): ordinary, tall, wide, across the border, outside, empty, the whole map, tiny, at the corner.
 ROIS = torch.tensor(
     [
         [0, 8, 8, 40, 40],
@@ -135,7 +135,7 @@ def test_gradient_does_not_depend_on_chunks(pool_mode, monkeypatch):
 def test_peak_positions():
     features = torch.zeros(1, 1, 4, 4)
     features[0, 0, 2, 1] = 5.0
-    # One bin with samples at y and x = 0, 1, 2, 3 cells: the peak is the one at (2, 1).
+    # One bin with samples at y and x = 0, 1, 2 and 3 cells has its peak at (2, 1).
     roi = torch.tensor([[0.0, 0.0, 0.0, 4.0, 4.0]])
     pooled, peak_y, peak_x = roi_align_forward(features, roi, (1, 1), 1.0, 4, 'max')
     assert (pooled.item(), peak_y.item(), peak_x.item()) == (5.0, 2.0, 1.0)
@@ -146,7 +146,7 @@ def test_peak_positions():
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize('pool_mode', ['avg', 'max'])
 def test_types(dtype, pool_mode, monkeypatch):
-    monkeypatch.setattr(module, '_torchvision_op', lambda name, tensor: None)  # the bound is that of our arithmetic
+    monkeypatch.setattr(module, '_torchvision_op', lambda name, tensor: None)  # the bound is for our arithmetic
     features = random_features(2, 3, 13, 17).to(dtype)
     rois = ROIS[:4].to(dtype)
     pooled, *peaks = roi_align_forward(features, rois, (2, 2), 1 / 8, 0, pool_mode)
@@ -157,7 +157,7 @@ def test_types(dtype, pool_mode, monkeypatch):
     grad_out = torch.ones_like(pooled)
     grad = roi_align_backward(grad_out, rois, *peaks, features.shape, 1 / 8, 0, pool_mode)
     assert grad.dtype == dtype
-    if pool_mode == 'avg':  # the peaks themselves are rounded
+    if pool_mode == 'avg':  # with max the peaks' positions are rounded
         exact = roi_align_backward(grad_out.double(), rois.double(), *exact_peaks, features.shape, 1 / 8)
         torch.testing.assert_close(grad.double(), exact, rtol=tolerance, atol=tolerance)
 
@@ -165,7 +165,7 @@ def test_types(dtype, pool_mode, monkeypatch):
 @pytest.mark.skipif(torchvision_op('roi_align', 'cpu') is None, reason="torchvision's operators do not load here")
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_by_torchvision(dtype):
-    # Called in half, torchvision 0.28 has positions and sums in half: 6.8 eps in place of 0.5; bfloat16 it refuses.
+    # Given float16, torchvision 0.28 computes positions and sums in it, off by 6.8 eps, not 0.5; it refuses bfloat16.
     features, rois = random_features(2, 3, 13, 17).to(dtype), ROIS[:4].float()
     settings = (1 / 8, 2, 2, 0, True)
     exact = torchvision_op('roi_align', 'cpu')(features.float(), rois, *settings)
@@ -215,7 +215,7 @@ def test_no_gradient_by_atomic_additions_where_it_has_to_be_deterministic(monkey
 
 
 def test_chunks_of_another_device(monkeypatch):
-    # Fewer and larger ones, here on the CPU as if it were one.
+    # Other devices get fewer and larger chunks; the CPU stands in for one.
     monkeypatch.setattr(module, '_torchvision_op', lambda *args: None)
     features, grad_out = random_features(2, 3, 13, 17), random_features(len(ROIS), 3, 3, 2)
     pooled, *peaks = roi_align_forward(features, ROIS, (3, 2), 1 / 8)
@@ -274,7 +274,7 @@ def test_errors(change, message):
 
 @pytest.mark.slow
 def test_torchvision_operator_is_used_where_it_loads(tmp_path):
-    # A torchvision with operators for the CPU that only report how they were called.
+    # A torchvision whose CPU operators only report how they were called.
     (tmp_path / 'torchvision.py').write_text("""
 import torch
 library = torch.library.Library('torchvision', 'DEF')

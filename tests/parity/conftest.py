@@ -1,4 +1,4 @@
-"""Peers: the same networks from keras.applications, torchvision and timm, with random weights and statistics."""
+"""Compares our networks with the same ones of other libraries, with random weights and statistics."""
 
 import tempfile
 from pathlib import Path
@@ -11,13 +11,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import mmcnn
 from mmcnn.weights.report import without_counters
 
-#: What a logit may be off, as a share of the largest logit.
+#: Largest difference of a logit, relative to the largest logit.
 TOLERANCE = 1e-4
 
 
 @pytest.fixture
 def random_statistics():
-    """Gives the BatchNorms of a PyTorch model statistics and scales that an untrained one does not have."""
+    """Gives the BatchNorms of a PyTorch model random statistics and scales, which an untrained model lacks."""
 
     def fill(model):
         generator = torch.Generator().manual_seed(1)
@@ -29,29 +29,29 @@ def random_statistics():
                     module.bias.normal_(0, 0.1, generator=generator)
                     if module.weight is not None:
                         module.weight.uniform_(0.5, 1.5, generator=generator)
-        model.eval()  # MMDetection's give nothing back
+        model.eval()  # the eval() of MMDetection's models returns None
         return model
 
     return fill
 
 
 def norm_settings(model):
-    """(momentum, epsilon) of the BatchNorms of a PyTorch model, auxiliary heads aside."""
+    """(momentum, epsilon) of the BatchNorms of a PyTorch model, without auxiliary heads."""
     norms = {name: each for name, each in model.named_modules() if isinstance(each, _BatchNorm)}
     return {(norm.momentum, norm.eps) for name, norm in norms.items() if not name.lower().startswith('aux')}
 
 
 @pytest.fixture
 def compare(record_property):
-    """Has a peer's weights saved by its own means, loads the file, and compares the logits on random images.
+    """Saves a peer's weights with its library, loads the file, and compares the logits on random images.
 
-    ``compare(variant, save, suffix, peer, peer_name, size)``: ``save`` gets the path, which ends in ``suffix``;
-    ``trained_alike=False``: the momentum of the BatchNorms may differ. Gives the report of the load.
+    ``compare(variant, save, suffix, peer, peer_name, size)``: ``save`` gets a path that ends in ``suffix``;
+    ``trained_alike=False``: the momentum of the BatchNorms may differ. Returns the report of the load.
     """
 
     def check(variant, save, suffix, peer, peer_name, size, trained_alike=True):
         ours = mmcnn.build_classifier(variant).eval()
-        with tempfile.TemporaryDirectory() as folder:  # pytest would keep these gigabytes
+        with tempfile.TemporaryDirectory() as folder:  # pytest's tmp_path would keep these gigabytes
             path = Path(folder) / f'weights{suffix}'
             save(path)
             report = mmcnn.load_weights(ours, path)

@@ -1,4 +1,4 @@
-"""Darknet's files against networks that run straight from the stream, layer by layer as in the cfg files."""
+"""Darknet's weights files against networks that are computed directly from the file, layer by layer as in the cfg."""
 
 import math
 import struct
@@ -18,9 +18,9 @@ CLASSES = 80
 IMAGE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3))
 NEW, OLD = struct.pack('<3iQ', 0, 2, 5, 32013312), struct.pack('<3iI', 0, 1, 0, 32013312)
 
-# ------------------------------------------------------- the peer: layers of the cfg files, and a network out of them
+# -------------------------------------------------------- the peer: layers of the cfg files, and a network from them
 # A layer: ('conv', filters, size, stride, activation), ('shortcut', from), ('route', from, ...), ('upsample',),
-# ('maxpool', size), ('avgpool',), ('yolo',). A negative ``from`` counts back. 'linear': a bias and no BatchNorm.
+# ('maxpool', size), ('avgpool',), ('yolo',). A negative ``from`` is relative. 'linear' has a bias and no BatchNorm.
 
 
 def conv(filters, size=1, stride=1, act='leaky'):
@@ -111,7 +111,7 @@ def stream(layers, seed=0):
 
 
 def run(layers, floats, image):
-    """Output of each layer; all floats have to be used up."""
+    """Output of each layer; every float has to be used."""
     outputs, position = [], 0
 
     def take(*shape):
@@ -169,7 +169,7 @@ def load(model, path):
 
 @pytest.fixture
 def assert_equal_maps(record_property):
-    """``assert_equal_maps(name, cfg, suffix, ours, expected)``: the first three name the row of docs/parity.md."""
+    """``assert_equal_maps(name, cfg, suffix, ours, expected)``; the first three identify the row of docs/parity.md."""
 
     def check(name, cfg, suffix, ours, expected):
         for a, b in zip(ours, expected, strict=True):
@@ -191,7 +191,7 @@ def _tidy(tmp_path):
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
-    """Each detector once: its layers, its floats, what each layer gives, and its file."""
+    """Makes, once for each detector, its layers, its floats, the output of each layer, and its file."""
     made, folder = {}, tmp_path_factory.mktemp('darknet')
 
     def make(layers):
@@ -227,7 +227,7 @@ def test_backbones(files, assert_equal_maps, tmp_path, variant, header, layers, 
 
 
 def decoded(maps, anchors, scales):
-    """Boxes (x1, y1, x2, y2), objectness and class scores of prediction maps, by the formulas of Darknet."""
+    """Boxes (x1, y1, x2, y2), objectness and class scores of prediction maps, by Darknet's formulas."""
     found = []
     for x, sizes, scale in zip(maps, anchors, scales, strict=True):
         _, _, height, width = x.shape
@@ -272,7 +272,7 @@ def test_yolov4(files, assert_equal_maps):
     with torch.no_grad():
         ours = model(IMAGE, mode='tensor')[0]
         assert_equal_maps('yolov4_cspdarknet53_darknet', 'yolov4.cfg', '.weights', ours, maps)
-        cfg = dict(score_thr=-1, multi_label=False, nms_pre=10**6)  # one label each box, in the order of the boxes
+        cfg = dict(score_thr=-1, multi_label=False, nms_pre=10**6)  # one label per box, in the order of the boxes
         (found,) = model.bbox_head.predict_by_feat(ours, [dict(img_shape=(64, 96))], cfg, with_nms=False)
     anchors = [[(12, 16), (19, 36), (40, 28)], [(36, 75), (76, 55), (72, 146)], [(142, 110), (192, 243), (459, 401)]]
     boxes, objectness, scores = decoded(maps, anchors, (1.2, 1.1, 1.05))

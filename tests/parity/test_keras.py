@@ -1,4 +1,4 @@
-"""Our networks against keras.applications' (on its torch backend), with the same weights."""
+"""Our networks against those of keras.applications (on its torch backend), with the same weights."""
 
 import math
 from functools import partial
@@ -30,18 +30,18 @@ PEERS = {
     'xception': ('Xception', {}, 299),
     **{f'efficientnet-b{i}': (f'EfficientNetB{i}', {}, size) for i, size in enumerate(EFFICIENTNET_SIZES)},
 }
-#: Each network is saved in one of the ways.
+#: Each network is saved in one of these formats.
 SUFFIXES = ('.weights.h5', '.keras', '.h5')
-#: Networks that hold their own preprocessing in Keras, and how to undo it: -1 to 1 from pixels; a division by 255 (the
-#: mean 0 and variance 1 of EfficientNet's untrained input normalisation are left as they are).
+#: Networks that include their preprocessing in Keras, and its inverse: pixels are scaled to -1 to 1, or divided by 255
+#: (EfficientNet's input normalisation keeps its initial mean 0 and variance 1).
 PREPROCESS_INSIDE = dict(mobilenetv3=lambda x: (x + 1) * 127.5, efficientnet=lambda x: x * 255)
 
 
 def random_arrays(model):
-    """Random weights with the statistics that an untrained network lacks, kept in a range where logits stay finite."""
+    """Sets random weights and statistics in a range in which the logits stay finite."""
     rng = np.random.default_rng(1)
-    # EfficientNet-B7 adds up 48 branches. Undamped, their sum saturates the squeeze-excite gates, which turns rounding
-    # errors into errors of the size of the logits.
+    # EfficientNet-B7 adds up 48 branches. Without damping their sum saturates the squeeze-excite gates, and rounding
+    # errors grow as large as the logits.
     damped = {layer.name.removesuffix('add') + 'project_bn' for layer in model.layers if layer.name.endswith('_add')}
     for layer in model.layers:
         for variable in layer.weights:
@@ -55,19 +55,19 @@ def random_arrays(model):
                 fan_in = math.prod(shape[:2] if depthwise else shape[:-1])
                 value = rng.standard_normal(shape, np.float32) * math.sqrt(2 / fan_in)
             else:
-                continue  # of the input normalisation
+                continue  # the input normalisation
             variable.assign(value.astype(np.float32))
 
 
 def save(model, path):
-    """By Keras's own means; the ending tells it which file is meant."""
+    """Saves with Keras, in the format of the suffix."""
     if path.name.endswith('.weights.h5'):
         model.save_weights(path)
     else:
         model.save(path)
 
 
-#: One of each family is tested; ``make parity`` compares the other depths and widths, too.
+#: One variant of each family is tested; ``make parity`` also compares the other depths and widths.
 QUICK = ('mobilenet', 'mobilenetv3-large', 'efficientnet-b0')
 SLOW = (
     'vgg16', 'resnet50', 'resnet50v2', 'mobilenetv2', 'mobilenetv3-small', 'inceptionv3', 'inception-resnet-v2',

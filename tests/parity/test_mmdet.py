@@ -1,4 +1,4 @@
-"""Our backbones against MMDetection's and MMCV's, with the same weights, from checkpoints as a run writes them."""
+"""Our backbones against MMDetection's and MMCV's, with the same weights, from a run's checkpoints."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_same_maps(random_statistics, record_property, tmp_path, variant):
     torch.save(dict(meta=dict(epoch=1), state_dict=peer.state_dict()), path)
     ours = mmcnn.build_backbone(variant).eval()
     report = mmcnn.load_weights(ours, path)
-    path.unlink()  # pytest would keep it
+    path.unlink()  # pytest would keep the file
     assert not report.left_out and not report.missing
     images = torch.randn(2, 3, 96, 128, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():

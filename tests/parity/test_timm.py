@@ -25,7 +25,7 @@ PEERS = {
     'vovnetv2-57': ('ese_vovnet57b', 256),
     'vovnetv2-99': ('ese_vovnet99b', 224),
 }
-#: Of rows whose form is another library's.
+#: Rows that follow another library, which timm also has.
 MORE = {
     **{f'efficientnet-b{i}-tv': f'efficientnet_b{i}' for i in range(5)},
     **{f'efficientnet-b{i}': f'tf_efficientnet_b{i}' for i in range(8)},
@@ -40,9 +40,9 @@ MORE = {
 }
 
 
-#: One of each kind that only timm has; the others are slow tests.
+#: One of each kind among those that only timm has; the others are slow tests.
 QUICK = ('xception-timm', 'cspdarknet53-timm', 'vovnet39', 'vovnetv2-19')
-#: Of MORE.
+#: The same for MORE.
 QUICK_OF_MORE = ('efficientnet-b0-tv', 'efficientnet-b0', 'densenet121-tv', 'resnet18')
 
 
@@ -51,7 +51,7 @@ def test_same_logits(timm, random_statistics, compare, variant):
     name, size = PEERS[variant]
     if timm.is_model(name):
         peer = timm.create_model(name, pretrained=False)
-    else:  # timm has the numbers of this one, but no name for it
+    else:  # timm has this network's settings but has not registered it
         peer = timm.models.vovnet.VovNet(timm.models.vovnet.model_cfgs[name])
     random_statistics(peer)
     compare(variant, partial(save_file, peer.state_dict()), '.safetensors', peer, f'timm {name}', size)
@@ -62,7 +62,7 @@ def test_same_logits(timm, random_statistics, compare, variant):
 )
 def test_same_logits_where_others_are_the_peer(timm, random_statistics, compare, variant):
     peer = random_statistics(timm.create_model(MORE[variant], pretrained=False))
-    size = 224 if 'vgg' in variant else 128  # smaller than they are made for, which is quicker and shows as much
+    size = 224 if 'vgg' in variant else 128  # smaller than intended, which is faster and shows as much
     name = f'timm {MORE[variant]}'
     compare(variant, partial(torch.save, peer.state_dict()), '.pth', peer, name, size, trained_alike=False)
 

@@ -30,14 +30,14 @@ PEERS = {
     **{f'efficientnet-b{i}-tv': (f'efficientnet_b{i}', size)
        for i, size in enumerate((224, 240, 288, 300, 380, 456, 528, 600))},
 }  # fmt: skip
-#: Their initialisation takes a minute of scipy's time; their auxiliary heads have no counterpart and are left out.
+#: Their initialisation takes scipy a minute; their auxiliary heads have no counterpart and are left out.
 ARGUMENTS = {name: dict(init_weights=False, aux_logits=True) for name in ('googlenet', 'inception_v3')}
-#: With published weights these two normalise ImageNet's format anew inside the model (transform_input): theirs are
-#: TensorFlow's. Ours have no such step, so their rows say what the network behind it gets.
+#: With published weights, which are from TensorFlow, these two convert ImageNet's normalisation inside the model
+#: (transform_input). Ours have no such step, so their rows have the format after it.
 TRANSFORMS_INPUT = ('googlenet', 'inception_v3')
 
 
-#: One of each family is tested; ``make parity`` compares the other depths and widths, too.
+#: One variant of each family is tested; ``make parity`` also compares the other depths and widths.
 QUICK = (
     'resnet50-tv', 'resnext50-32x4d', 'inceptionv1-tv', 'inceptionv3-tv', 'mobilenetv2-tv', 'mobilenetv3-large-tv',
     'densenet121-tv', 'efficientnet-b0-tv',
@@ -56,7 +56,7 @@ def test_same_logits(torchvision, random_statistics, compare, variant):
     assert report.left_out == ({'auxiliary heads': tuple(auxiliary)} if name in ARGUMENTS else {})
 
 
-# vgg16 and vgg19 say Keras's image format, which is what their own weights expect; test_keras.py looks at it.
+# vgg16 and vgg19 have Keras's image format, which their published weights expect; test_keras.py tests it.
 @pytest.mark.parametrize('variant', [name for name in PEERS if name not in ('vgg16', 'vgg19')])
 def test_image_format_is_that_of_its_weights(torchvision, variant):
     name, size = PEERS[variant]
@@ -74,7 +74,7 @@ def test_image_format_is_that_behind_transform_input(torchvision, monkeypatch, v
     name, _ = PEERS[variant]
     weights = torchvision.models.get_model_weights(name).DEFAULT
     state = torchvision.models.get_model(name, weights=None, **ARGUMENTS[name]).state_dict()
-    monkeypatch.setattr(type(weights), 'get_state_dict', lambda *_, **__: state)  # in place of the download
+    monkeypatch.setattr(type(weights), 'get_state_dict', lambda *_, **__: state)  # instead of downloading
     peer = torchvision.models.get_model(name, weights=weights, **ARGUMENTS[name])
     assert peer.transform_input
     pixels = torch.randint(0, 256, (1, 3, 8, 8)).float()

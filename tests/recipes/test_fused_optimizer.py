@@ -1,4 +1,4 @@
-"""The fused step is PyTorch's plain one up to rounding, whatever the memory formats are."""
+"""The fused step equals PyTorch's plain one up to rounding in every memory format."""
 
 import copy
 
@@ -48,7 +48,7 @@ def test_steps_are_the_plain_ones_to_float64(kind, settings):
 @pytest.mark.parametrize('of_gradient', [PLAIN, CHANNELS_LAST])
 @pytest.mark.parametrize('of_momentum', [PLAIN, CHANNELS_LAST])
 def test_no_entry_is_mixed_up_in_any_memory_format(of_parameter, of_gradient, of_momentum):
-    """As where a run is resumed in another memory format than it was begun in."""
+    """A run may be resumed in another memory format than it was started in."""
     torch.manual_seed(0)
     value, gradient, momentum = (torch.randn(4, 6, 3, 3, dtype=torch.float64) for _ in range(3))
     found = []
@@ -73,7 +73,7 @@ def test_a_parameter_may_get_its_first_gradient_late():
 
 
 def test_a_run_that_was_begun_plainly_goes_on_plainly():
-    """To the last bit, with momentum and all, as a checkpoint of release 0.1.0 wants."""
+    """A checkpoint of release 0.1.0 continues bit for bit, including its momentum."""
     first = parameters_of(torch.float32)
     begun = torch.optim.SGD(first, **SGD)
     steps(begun, first, 3)

@@ -1,4 +1,4 @@
-"""The schedules against the published numbers, and the hook inside a Runner."""
+"""The schedules against published numbers, and the hook in a Runner."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from mmcnn.recipes.schedule_hook import ScheduleHook, lr_factor, warmup_iters, warmup_value
 
-ITERS = 6  # iterations of an epoch of the toy run
+ITERS = 6  # iterations per epoch of the toy run
 
 
 class Net(BaseModel):
@@ -28,7 +28,7 @@ class Net(BaseModel):
 
 
 class Recorder(Hook):
-    """Notes what the optimizer would step with, by group."""
+    """Notes the learning rate of each parameter group before each iteration, and momentum and initial rate."""
 
     priority = 'LOWEST'
 
@@ -64,7 +64,7 @@ def make_runner(work_dir, hook, epochs=4, optimizer=None, recorder=None, accumul
     return Runner(**settings)
 
 
-# Reference values at lr0 0.01 over 300 epochs.
+# Reference values for lr0 0.01 and 300 epochs.
 @pytest.mark.parametrize(('epoch', 'lr'), [(0, 0.01), (1, 0.009967), (50, 0.00835), (150, 0.00505), (299, 0.000133)])
 def test_linear(epoch, lr):
     assert 0.01 * lr_factor('linear', epoch / 300, lr_final=0.01) == pytest.approx(lr, rel=1e-9)
@@ -94,7 +94,7 @@ def test_darknet_burn_in(iteration, lr):
 def test_linear_warmup_of_the_three_values():
     assert warmup_value(25, 100, 0.1, 0.01) == pytest.approx(0.0775)
     assert warmup_value(25, 100, 0.8, 0.937) == pytest.approx(0.83425)
-    assert warmup_value(0, 0, 0.0, 0.01) == 0.01  # no warm-up at all
+    assert warmup_value(0, 0, 0.0, 0.01) == 0.01  # no warm-up
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_darknet_warmup_length():
 
 
 def test_values_in_a_run(tmp_path):
-    """24 iterations, of which a third (8) warm up; cosine to 0.1 by epoch."""
+    """A third (8) of the 24 iterations warm up; then a cosine to 0.1, by epoch."""
     recorder = Recorder()
     make_runner(tmp_path, {'type': 'mmcnn.ScheduleHook'}, recorder=recorder).train()
     factor = [1.0, 0.868198, 0.55, 0.231802]  # (1 + cos(pi e / 4)) / 2 * 0.9 + 0.1
@@ -194,7 +194,7 @@ def test_warmup_in_steps_of_accumulated_iterations(tmp_path):
         tmp_path / 'b', {**hook, 'warmup_in_steps': True}, optimizer=optimizer, recorder=steps, accumulate=3
     ).train()
     assert [lr['weight'] for lr in iterations.lr[:3]] == pytest.approx([0.001, 0.0055, 0.01])
-    # Two steps of three iterations: from a tenth in sixths.
+    # The warm-up starts at a tenth and takes two steps of three iterations each.
     assert [lr['weight'] for lr in steps.lr[:7]] == pytest.approx([0.001 + 0.009 * i / 6 for i in range(6)] + [0.01])
 
 

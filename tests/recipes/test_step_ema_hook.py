@@ -1,4 +1,4 @@
-"""The moving average against YOLOv5's formula, with accumulation and over a resume."""
+"""The moving average against YOLOv5's formula, with accumulation and across a resume."""
 
 import math
 
@@ -36,7 +36,7 @@ class Net(BaseModel):
 
 
 class Recorder(StepEMAHook):
-    """Keeps the raw values after every optimizer step, as float64."""
+    """Keeps the raw values in float64 after every optimizer step."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -67,7 +67,7 @@ def make_runner(work_dir, hook, epochs, iters, accumulate, **kwargs):
 
 @pytest.mark.parametrize(('k', 'decay'), DECAYS.items())
 def test_decay_of_step_k(tmp_path, k, decay):
-    """From an average of 1 and a weight of 0, one update leaves d_k."""
+    """With an average of 1 and a weight of 0, one update leaves d_k."""
     hook = StepEMAHook()
     hook.before_run(make_runner(tmp_path, hook, 1, 1, 1))
     average = hook.ema_model
@@ -84,7 +84,7 @@ def test_decay_of_step_k(tmp_path, k, decay):
 
 @pytest.mark.parametrize(('iters', 'accumulate', 'steps'), [(6, 1, 6), (6, 2, 3), (5, 2, 3), (7, 3, 3)])
 def test_average_counts_optimizer_steps(tmp_path, iters, accumulate, steps):
-    """The average over a run equals the formula applied to the weights after each step; gamma 3 to see it move."""
+    """The average over a run is the formula applied to the weights after each step; with gamma 3 it moves visibly."""
     hook = Recorder(momentum=0.01, gamma=3)
     make_runner(tmp_path, hook, 1, iters, accumulate).train()
     assert int(hook.ema_model.steps) == steps == len(hook.raw)
@@ -100,7 +100,7 @@ def test_average_counts_optimizer_steps(tmp_path, iters, accumulate, steps):
 
 
 def test_resume_continues_the_average(tmp_path):
-    """Two epochs straight equal one epoch, a new process's runner, and one epoch more."""
+    """Two epochs in one run equal one epoch, and another one with a new runner that resumes."""
     hook = {'type': 'mmcnn.StepEMAHook', 'momentum': 0.01, 'gamma': 3}
     make_runner(tmp_path / 'straight', hook, 2, 4, 2).train()
     make_runner(tmp_path / 'resumed', hook, 1, 4, 2).train()
@@ -114,7 +114,7 @@ def test_resume_continues_the_average(tmp_path):
         assert straight[part].keys() == resumed[part].keys()
         for key, value in straight[part].items():
             assert torch.equal(value, resumed[part][key]), (part, key)
-    # The checkpoint's state_dict is the average, the raw weights lie beside it.
+    # The checkpoint's state_dict is the average; ema_state_dict has the raw weights.
     assert not torch.equal(straight['state_dict']['conv.weight'], straight['ema_state_dict']['module.conv.weight'])
 
 
@@ -160,7 +160,7 @@ def test_the_average_is_mmdetections_to_the_last_bit_in_two_operators(buffers):
 
 
 def test_the_average_follows_tensors_that_are_replaced_and_names_that_hooks_give():
-    """A buffer that is assigned anew, as by ``model.to()``, and a state dict that does not tell where it is from."""
+    """A buffer is replaced, as by ``model.to()``, or a hook renames the entries of the state dict."""
     torch.manual_seed(0)
     for renamed in (False, True):
         source = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))
@@ -184,7 +184,7 @@ def _renamed(module, state, prefix, *_):
 
 
 def test_a_tensor_of_several_names_is_averaged_as_by_mmdetection():
-    """As in heads that share convolutions between levels, such as RTMDet's."""
+    """Some heads share convolutions between levels, such as RTMDet's."""
     source = nn.ModuleList([nn.Conv2d(3, 3, 3)] * 2)
     ours, theirs = (kind(source, momentum=0.5, update_buffers=True) for kind in (StepEMA, ExpMomentumEMA))
     for _ in range(3):

@@ -6,7 +6,7 @@ from torch import nn
 
 
 class Net(nn.Module):
-    """Every kind of parameter the grouping knows."""
+    """Has every kind of parameter that the grouping distinguishes."""
 
     def __init__(self):
         super().__init__()

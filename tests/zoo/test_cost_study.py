@@ -1,4 +1,4 @@
-"""The numbers in docs/costs.md."""
+"""The cost study, and its numbers in docs/costs.md."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every backbone in every detector: in full size on the meta device, in a narrow form with a real step of training."""
+"""Every backbone in every detector: at full size on the meta device, and narrow with a real training step."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from mmcnn.models.wiring import swap_backbone
 from mmcnn.zoo import matrix
 
 SIZES = ((640, 640), (416, 608))
-#: Strides of the head's levels in its order, channels of the maps that it gets, and channels of what it gives.
+#: Strides of the head's levels in its order, channels of its input maps, and channels of its outputs.
 EXPECTED = {
     'YOLOv3': ((32, 16, 8), (512, 256, 128), (3 * 85,)),
     'YOLOv4': ((8, 16, 32), (128, 256, 512), (3 * 85,)),
@@ -18,7 +18,7 @@ EXPECTED = {
     'Faster R-CNN': ((4, 8, 16, 32, 64), (256,) * 5, (3, 3 * 4)),
 }
 FOUND = {'test_cfg.score_thr': 0.0, 'test_cfg.max_per_img': 10}
-#: Options that make each detector narrow and let it find something, beside the factors of width and depth.
+#: Options, besides the width and depth factors, that make each detector narrow and let it find something.
 NARROW = {
     'YOLOv3': {
         **FOUND,
@@ -41,7 +41,7 @@ NARROW = {
 }
 #: The first variant of each family.
 FAMILIES = {cls: name for name, cls in reversed(backbone_families().items())}
-#: Networks of different kinds; those of the other families are slow tests, and all other variants are tried by hand.
+#: Different kinds of networks; the first variants of other families are slow tests, the rest is run by hand.
 QUICK = ('cspdarknet53', 'fpn', 'mobilenetv2')
 
 

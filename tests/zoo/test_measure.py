@@ -1,4 +1,4 @@
-"""The numbers of the table, counted, and that the stored ones are these."""
+"""The numbers of the table of networks, counted and compared with the stored ones."""
 
 import re
 
@@ -40,7 +40,7 @@ def test_line_of_a_network():
     assert (network.levels, network.channels, network.strides) == (
         (0, 1, 2, 3, 4, 5), (128, 256, 512, 1024), (4, 8, 16, 32)
     )  # fmt: skip
-    # Convolutions only, so the costs follow the pixels: of 13 x 13 to 26 x 26 four times.
+    # It has convolutions only, so twice the side takes four times the multiply-adds.
     assert measure.describe('darknet53', 832).multiply_adds == 4 * network.multiply_adds
 
 
@@ -59,7 +59,7 @@ def test_stages_of_a_network():
 
 
 def test_top_of_a_classifier_is_shown(monkeypatch):
-    monkeypatch.delitem(REFERENCE, 'darknet53')  # so that Darknet-53 counts as the classifier that it is
+    monkeypatch.delitem(REFERENCE, 'darknet53')  # so that Darknet-53 is measured as a classifier
     parts = {line.part.name: line.part for line in measure.stage_lines('darknet53', 256)}
     assert parts['top.classes'].total == 1024 * 1000 + 1000
     assert parts['top.classes'].cost.multiply_adds == 1024 * 1000

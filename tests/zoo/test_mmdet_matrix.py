@@ -1,4 +1,4 @@
-"""MMDetection's packaged configs with one word: what is tried, how it is written down, and a dozen of them for real."""
+"""MMDetection's packaged configs with a swapped backbone: what is tried, how it is recorded, and a dozen real tries."""
 
 import json
 
@@ -8,7 +8,7 @@ from mmcnn.zoo import mmdet_matrix
 from mmcnn.zoo.mmdet_configs import CONFIGS, FOLDER
 from mmcnn.zoo.mmdet_matrix import Tried, read, try_all, try_config
 
-#: The cheapest, each with another neck or head.
+#: The cheapest configs, each with another neck or head.
 CHEAP = (
     'retinanet/retinanet_r50_fpn_1x_coco',
     'ghm/retinanet_r50_fpn_ghm-1x_coco',

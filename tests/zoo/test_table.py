@@ -1,4 +1,4 @@
-"""The table of networks: its stored numbers, its forms, and that the copy in docs/networks.md is current."""
+"""The table of networks: its stored numbers, its formats, and its copy in docs/networks.md."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def darknets():
 
 
 def page_lines():
-    """The page's table: name to its line."""
+    """Maps each name in the page's table to its line."""
     block = PAGE.read_text(encoding='utf-8').partition('<!-- zoo -->')[2].partition('<!-- end of zoo -->')[0]
     return {m[1]: m[0] for m in re.finditer(r'^\| `([^`]+)` \|.*$', block, flags=re.MULTILINE)}
 
@@ -60,7 +60,7 @@ def test_a_row_that_is_off_is_said(darknets):
 
 
 def test_the_row_that_is_inception_v4_says_so():
-    """By the numbers it is, and every form of the table says it in words."""
+    """Its numbers are Inception-v4's, and every format of the table says so in words."""
     row, inceptionv4 = STORED['inception-resnet'], STORED['inceptionv4']
     assert replace(row, name='inceptionv4', exact=True) == inceptionv4
     for text in (table.as_text([row]), table.as_markdown([row])):

@@ -28,7 +28,7 @@ def golden(request):
 
 @pytest.fixture
 def multiply_adds():
-    """Multiply-adds of a classifier at its own image size, in millions, by PyTorch's counter (which counts both)."""
+    """Counts a classifier's multiply-adds at its own image size, in millions; PyTorch's counter counts each as two."""
 
     def count(name):
         with torch.device('meta'), FlopCounterMode(display=False) as counter:
@@ -41,7 +41,7 @@ def multiply_adds():
 
 @pytest.fixture
 def maps():
-    """Channels and side of the map of each level, for an image of ``size`` x ``size`` pixels."""
+    """Gives the channels and the side of the map of each level for an image of ``size`` x ``size`` pixels."""
 
     def measure(name, size, levels=(1, 2, 3, 4, 5)):
         with torch.device('meta'):

@@ -6,7 +6,7 @@ from mmcnn.errors import CheckpointError
 from mmcnn.models.wiring import wire
 
 SMALL = dict(widen_factor=0.25, deepen_factor=0.33)
-# 1x1 from 256, 512, 1024 and 2048 to 256, four 3x3 from 256 to 256, all with bias.
+# Parameters: 1x1 from 256, 512, 1024 and 2048 to 256 channels, four 3x3 from 256 to 256, all with bias.
 PYRAMID = (256 + 512 + 1024 + 2048) * 256 + 4 * 256 + 4 * (9 * 256 * 256 + 256)
 
 
@@ -18,7 +18,7 @@ def test_published_counts():
         torchvision = mmcnn.build_backbone('resnet-fpn-tv')
     assert mmcnn.count_parameters(bare) == (23_587_712, 23_534_592)
     assert mmcnn.count_parameters(whole) == (23_587_712 + PYRAMID, 23_534_592 + PYRAMID)
-    # resnet50_fpn of torchvision: 25,557,032 less the classifier's 2,049,000, plus the pyramid.
+    # torchvision's resnet50_fpn: ResNet-50 without its classifier's 2,049,000, plus the pyramid.
     assert mmcnn.count_parameters(torchvision)[1] == 25_557_032 - 2_049_000 + PYRAMID
 
 
@@ -38,7 +38,7 @@ def test_pyramid_and_bare_trunk():
     [((2, 3, 4, 5, 6), 0, -1, 5), ((3, 4, 5), 1, -1, 3), ((2, 3, 4), 0, 2, 3), ((2, 6), 0, -1, 5), ((4,), 2, 2, 1)],
 )
 def test_equals_mmdet_with_the_same_weights(levels, start, end, outputs):
-    """The same trunk, and MMDetection's FPN of the levels from the first to the last that are asked for."""
+    """The peer is the same ResNet with MMDetection's FPN over the requested levels."""
     from mmdet.models.necks import FPN
 
     ours = mmcnn.build_backbone('resnet-fpn-tv', **SMALL, out_indices=levels).eval()
@@ -51,7 +51,7 @@ def test_equals_mmdet_with_the_same_weights(levels, start, end, outputs):
         name = f'{dict(lateral_convs="lateral", fpn_convs="output")[kind]}{int(index) + 2 + start}.{array}'
         if name in ours.state_dict():
             state[key] = ours.state_dict()[name]
-        else:  # only what goes into no output
+        else:  # used by no requested output
             assert kind == 'fpn_convs' and int(index) + 2 not in levels
             state[key] = value
     peer.load_state_dict(state)
@@ -63,7 +63,7 @@ def test_equals_mmdet_with_the_same_weights(levels, start, end, outputs):
 
 def test_initialised_as_mmdet_does_it():
     backbone = mmcnn.build_backbone('resnet-fpn', **SMALL)
-    bound = (6 / (9 * 64 + 9 * 64)) ** 0.5  # Glorot's, of 3x3 from 64 to 64
+    bound = (6 / (9 * 64 + 9 * 64)) ** 0.5  # Glorot's for 3x3 from 64 to 64 channels
     assert 0.99 * bound < backbone.output2.weight.abs().max() <= bound
     assert (backbone.output2.bias == 0).all() and (backbone.lateral5.bias == 0).all()
 
@@ -87,7 +87,7 @@ def test_takes_the_weights_of_a_classifier(tmp_path):
         expected = new[key] if key.startswith(('lateral', 'output')) else source.state_dict()[f'backbone.{key}']
         assert torch.equal(value, expected), key
 
-    # A part of a pyramid, or of a trunk, is an error.
+    # A file that lacks part of the pyramid or of the ResNet is an error.
     for dropped in ('output3.weight', 'stem.conv.weight'):
         broken = {key: value for key, value in new.items() if key != dropped}
         torch.save(broken, tmp_path / 'broken.pth')

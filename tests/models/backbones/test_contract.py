@@ -1,4 +1,4 @@
-"""The contract of every registered backbone; a new family is tested by being registered."""
+"""The contract of every registered backbone; registering a new family is enough to test it."""
 
 import copy
 import dataclasses
@@ -18,9 +18,9 @@ from mmcnn.models.backbones.pyramid import Pyramid
 from mmcnn.registry import BACKBONE_FAMILIES, MODELS
 
 VARIANTS = mmcnn.list_backbones()
-#: The first row of each family stands for it where weights are needed.
+#: The first row of each family, which represents it where weights are needed.
 FAMILIES = list({cls: name for name, cls in reversed(BACKBONE_FAMILIES.items())}.values())
-#: Every row, of which all but the first of a family are slow tests.
+#: Every row; all but the first of a family are slow tests.
 EVERY_VARIANT = [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAMILIES)) for name in VARIANTS]
 
 
@@ -82,7 +82,7 @@ def test_every_subset_of_levels(name, monkeypatch):
     channels = dict(zip(levels, whole.out_channels, strict=True))
     cls = BACKBONE_FAMILIES[name]
     stages = cls.stages
-    # Which stages are built and returned does not depend on what is in them, so empty ones do, and cost nothing.
+    # Which stages are built and returned does not depend on their content, so empty stages will do and cost nothing.
     monkeypatch.setattr(
         cls, 'stages', lambda self: (dataclasses.replace(stage, build=torch.nn.Identity) for stage in stages(self))
     )
@@ -109,7 +109,7 @@ def test_gradients_freezing_and_copies_of_every_variant(name):
     frozen = on_meta(name, out_indices=levels[:2], **small).state_dict().keys()
     sum(x.mean() for x in backbone(torch.empty(2, 3, 64, 64, device='meta'))).backward()
     for key, parameter in backbone.named_parameters():
-        # A top-down path goes on learning.
+        # A top-down path is not frozen.
         learns = key not in frozen or key.startswith(('lateral', 'output'))
         assert (parameter.requires_grad, parameter.grad is not None) == (learns, learns), key
     assert not any(m.training for m in backbone.modules() if isinstance(m, _BatchNorm))
@@ -129,7 +129,7 @@ def test_freezing_stops_at_the_level(name):
         free = [p for p in backbone.parameters() if p.requires_grad]
         if free:
             sum(x.square().mean() for x in maps).backward()
-            # What comes through deep frozen stages without trained statistics is tiny, and so are the gradients.
+            # Maps behind deep frozen stages with untrained statistics are tiny, and so are the gradients.
             torch.optim.SGD(free, lr=1e6).step()
         reference = narrow(name, out_indices=(frozen,)).state_dict()
         for key, value in backbone.state_dict().items():
@@ -138,14 +138,14 @@ def test_freezing_stops_at_the_level(name):
             changed = not torch.equal(value, before[key])
             frozen_here = key in reference and not key.startswith(
                 ('lateral', 'output')
-            )  # a top-down path goes on learning
+            )  # a top-down path is not frozen
             assert changed == (not frozen_here), (frozen, key)
 
 
 @pytest.mark.parametrize('training', [True, False])
 @pytest.mark.parametrize('name', FAMILIES)
 def test_no_stage_changes_a_map_that_has_been_given(name, training):
-    """Maps are given without a copy, so what works in place may not be given one."""
+    """Maps are returned without a copy, so no later module may change them in place."""
     backbone = narrow(name, out_indices=levels_of(name)).train(training)
     copies = []
     if isinstance(backbone, Pyramid):
@@ -157,7 +157,7 @@ def test_no_stage_changes_a_map_that_has_been_given(name, training):
             return found
 
         backbone.sums = copied_sums
-    for child in backbone.children():  # every map is what one of them gives, or a sum of a pyramid
+    for child in backbone.children():  # every map is the output of a child or a sum of a pyramid
         child.register_forward_hook(lambda module, inputs, output: copies.append(output.clone()))
     for given in backbone(torch.randn(2, 3, 64, 64)):
         assert any(given.shape == copy.shape and torch.equal(given, copy) for copy in copies)
@@ -186,7 +186,7 @@ def test_weights_survive_a_round_trip(name):
     first, second = narrow(name).eval(), narrow(name).eval()
     with torch.no_grad():
         for value in first.state_dict().values():
-            value.copy_(torch.rand(value.shape) + 0.5)  # also the running variances have to be positive
+            value.copy_(torch.rand(value.shape) + 0.5)  # running variances have to be positive
     buffer = io.BytesIO()
     torch.save(first.state_dict(), buffer)
     buffer.seek(0)
@@ -220,7 +220,7 @@ def test_norm_cfg_reaches_every_norm(name):
     plain = [m for m in narrow(name).modules() if isinstance(m, _BatchNorm)]
     norms = [m for m in narrow(name, norm_cfg=dict(momentum=0.5)).modules() if isinstance(m, _BatchNorm)]
     assert len(norms) == len(plain) > 0 and {m.momentum for m in norms} == {0.5}
-    assert [m.eps for m in norms] == [m.eps for m in plain]  # what is not named stays the row's own
+    assert [m.eps for m in norms] == [m.eps for m in plain]  # settings that are not given stay the row's
     sync = [m for m in narrow(name, norm_cfg=dict(type='SyncBN')).modules() if isinstance(m, _BatchNorm)]
     assert len(sync) == len(plain) and all(isinstance(m, torch.nn.SyncBatchNorm) for m in sync)
 
@@ -305,12 +305,12 @@ def test_pretrained_weights_fit_or_are_refused(name, tmp_path):
     detector = {f'backbone.{k}': v for k, v in source.state_dict().items()} | {'bbox_head.bias': torch.ones(1)}
     torch.save(detector, tmp_path / 'detector.pth')
 
-    # Of a whole detector of ours the backbone is taken, whether or not one says so.
+    # From a checkpoint of a whole detector the backbone is taken, with or without a prefix.
     configs = [pretrained(tmp_path / file) for file in ('own.pth', 'detector.pth')]
     for init_cfg in (*configs, pretrained(tmp_path / 'detector.pth', prefix='backbone.')):
         loaded = narrow(name, init_cfg=init_cfg).state_dict()
         assert all(torch.equal(loaded[k], v) for k, v in source.state_dict().items() if 'num_batches' not in k)
-    # Stages that are not built are the one thing that may be left over.
+    # Only weights of stages that are not built may be left over.
     fewer = narrow(name, out_indices=levels_of(name)[2:3], init_cfg=pretrained(tmp_path / 'own.pth')).state_dict()
     assert 0 < len(fewer) < len(source.state_dict())
     assert all(torch.equal(v, source.state_dict()[k]) for k, v in fewer.items() if 'num_batches' not in k)

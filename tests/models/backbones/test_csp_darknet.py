@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 import mmcnn
 
-# Trainable parameters of each stage, worked out from the layer table of yolov4.cfg.
+# Trainable parameters of each stage, worked out by hand from the layers of yolov4.cfg.
 STAGES = dict(stem=928, stage1=60_224, stage2=193_920, stage3=1_758_976, stage4=7_024_128, stage5=17_579_008)
 
 
@@ -21,7 +21,7 @@ def test_published_counts():
     assert all(m.bias is not None for m in focus.modules() if isinstance(m, torch.nn.Conv2d))
 
 
-# Trainable parameters of layers 0 to 9, from the layer tables of YOLOv5 v6.0 and of v4.0 (Focus).
+# Trainable parameters of layers 0 to 9, from the layer tables of YOLOv5 v6.0 and v4.0 (Focus).
 @pytest.mark.parametrize(
     ('name', 'trainable'),
     [
@@ -84,10 +84,10 @@ def test_timm_form_takes_the_weights_of_darknets_and_gives_something_else():
     ('fusion', 'trainable'),
     [
         ('both', 26_617_184),
-        # No 1x1 on the main paths of 64, 64, 128, 256 and 512 channels: 4,224 + 4,224 + 16,640 + 66,048 + 263,168.
+        # The main paths of 64, 64, 128, 256 and 512 channels lose their 1x1: 4,224 + 4,224 + 16,640 + 66,048 + 263,168.
         ('first', 26_617_184 - 354_304),
-        # No 1x1 behind the concatenation: 8,320 + 16,640 + 66,048 + 263,168 + 1,050,624. In stage 1, whose paths have
-        # the stage's width, two 1x1 of 64 to 64 have 32 outputs: 2 * 2,112.
+        # The 1x1 after the concatenation is gone: 8,320 + 16,640 + 66,048 + 263,168 + 1,050,624. In stage 1, whose
+        # paths are as wide as the stage, two 1x1 from 64 to 64 have 32 outputs instead: 2 * 2,112.
         ('last', 26_617_184 - 1_404_800 - 4_224),
     ],
 )
@@ -117,7 +117,7 @@ def test_short_path_comes_last(fusion):
 
 
 def test_stage_follows_the_cfg_layer_by_layer():
-    """The second stage, written out from the cfg as a chain of functions over the stage's own tensors in file order."""
+    """The second stage, written out from the cfg as a chain of functions over the stage's tensors in file order."""
     backbone = mmcnn.build_backbone('cspdarknet53', widen_factor=0.25).eval()
     stage = backbone.stage2
     with torch.no_grad():
@@ -145,7 +145,7 @@ def test_stage_follows_the_cfg_layer_by_layer():
 
 
 def test_focus_form_equals_mmdet_with_the_same_weights():
-    """MMDetection's CSPDarknet is YOLOv5's Focus form with 9 blocks where ours has 6; its depth table can say so."""
+    """MMDetection's CSPDarknet is YOLOv5's Focus form; by default it has 9 blocks in a stage where ours has 6."""
     from mmdet.models.backbones import CSPDarknet as Peer
 
     depths = [

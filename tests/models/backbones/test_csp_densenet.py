@@ -5,10 +5,10 @@ from torch.nn import functional as F
 
 import mmcnn
 
-# Figure 3 of the paper on DenseNet-121 (6, 12, 24, 16 layers of growth 32), layer by layer; halves and transitions by
-# hand, a transition's half rounded up to a multiple of 8. Of each stage: what opens it (channels in, out; None: a pool
-# alone), channels of the half that goes through the dense block, its output, the transition's output (None: there is
-# none), and the concatenation with the other half.
+# Figure 3 of the paper on DenseNet-121 (6, 12, 24, 16 layers of growth 32), layer by layer, worked out by hand; half a
+# transition's channels are rounded up to a multiple of 8. For each stage: the 1x1 that opens it (channels in, out;
+# None: only a pool), the channels that go through the dense block, those of its output, those of the transition's
+# output (None: it has no transition), and those of the concatenation with the other half.
 TABLES = {
     'both': [
         (None, 32, 224, 112, 144),
@@ -30,7 +30,7 @@ TABLES = {
     ],
 }
 DEPTHS = (6, 12, 24, 16)
-# Trainable parameters without the classifier: sums of the tables (convolution weights, 2 per normalised channel).
+# Trainable parameters without the classifier: sums over the tables (convolution weights, 2 per normalised channel).
 COUNTS = {'both': 5_506_048, 'first': 5_897_216, 'last': 6_304_144}
 
 
@@ -60,11 +60,11 @@ def run_on_meta(backbone, size=224):
 
 def costs_of(table):
     """Trainable parameters and, at 224 x 224, multiply-adds of a table."""
-    norms, convs = 2 * 64, [(49 * 3 * 64, 112)]  # convolutions: weights, side of the output
+    norms, convs = 2 * 64, [(49 * 3 * 64, 112)]  # (weights, side of the output) of each convolution
     for (opened, half, dense, kept, _), depth, side in zip(table, DEPTHS, (56, 28, 14, 7), strict=True):
         if opened:
             norms += 2 * opened[0]
-            convs.append((opened[0] * opened[1], 2 * side))  # its pool comes behind
+            convs.append((opened[0] * opened[1], 2 * side))  # the pool comes after it
         for channels in range(half, half + 32 * depth, 32):
             norms += 2 * (channels + 128)
             convs += [(channels * 128, side), (9 * 128 * 32, side)]
@@ -105,7 +105,7 @@ def test_default_is_both():
 
 @pytest.mark.parametrize(('fusion', 'percent'), [('both', 88), ('first', 91), ('last', 90)])
 def test_saves_computation(fusion, percent):
-    """The paper's point, against DenseNet-121 of 2.83 G multiply-adds (as torchvision publishes it)."""
+    """The paper's claim, against the 2.83 G multiply-adds that torchvision publishes for DenseNet-121."""
     dense = build_on_meta('densenet121')
     _, dense_adds = run_on_meta(dense)
     assert dense_adds == pytest.approx(2.83e9, rel=0.005)
@@ -118,7 +118,7 @@ def test_saves_computation(fusion, percent):
 
 @pytest.mark.parametrize('fusion', TABLES)
 def test_half_goes_round_the_block(fusion):
-    """A stage by its parts: the first half reaches the output as it is, the second only through the block."""
+    """The first half of a stage's map reaches the output unchanged, the second only through the block."""
     backbone = mmcnn.build_backbone(
         'cspdensenet121', widen_factor=0.25, deepen_factor=0.33, arch=dict(fusion=fusion), out_indices=(2, 3)
     ).eval()

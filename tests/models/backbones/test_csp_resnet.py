@@ -10,7 +10,7 @@ def on_meta(build, name, **kwargs):
         return build(name, **kwargs)
 
 
-# timm's own models, counted: parameters, and means and variances beside them.
+# Counted on timm's models: trainable parameters, and running means and variances.
 @pytest.mark.parametrize(
     ('name', 'parameters', 'statistics'), [('cspresnet50', 21_616_168, 40_320), ('cspresnext50', 20_569_896, 57_472)]
 )
@@ -32,10 +32,11 @@ def test_maps(name, channels, fusion):
 
 
 def test_counts_of_the_other_placements():
-    """Worked out by hand from the count of 'both', over the stages with in, path = out and concatenated channels:
+    """Counts worked out by hand from that of 'both'.
 
-    'first' has no transition on the main path: 128, 256, 512, 1024 channels squared, and their norms.
-    'last' has none behind the concatenation; half the short path, so expansion and main transition shrink with it.
+    'first' has no transition on the main path: 128, 256, 512 and 1024 channels squared, and their norms.
+    'last' has none after the concatenation; its short path has half the channels, so the expansion and the main
+    transition shrink too.
     """
     without_main = sum(c * c + 2 * c for c in (128, 256, 512, 1024))
     without_fused = sum(2 * c * c + 2 * c for c in (128, 256, 512, 1024))
@@ -51,7 +52,7 @@ def test_counts_of_the_other_placements():
 
 @pytest.mark.parametrize('fusion', ['both', 'first', 'last'])
 def test_half_of_the_map_goes_round_the_blocks(fusion):
-    """Figure 3 of the paper: without a last transition the short path leaves the stage as the expansion made it."""
+    """Figure 3 of the paper: without a last transition the short path's part of the expansion is output unchanged."""
     torch.manual_seed(0)
     backbone = mmcnn.build_backbone('cspresnet50', widen_factor=0.25, out_indices=(3,), arch=dict(fusion=fusion)).eval()
     stage = backbone.stage2
@@ -76,7 +77,7 @@ def test_unknown_placement_is_refused():
 def test_groups_and_slope():
     backbone = on_meta(mmcnn.build_backbone, 'cspresnext50')
     groups = [m.groups for m in backbone.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
-    assert groups == [32] * (3 + 3 + 5 + 2 + 3)  # bottlenecks and three downsamplings
+    assert groups == [32] * (3 + 3 + 5 + 2 + 3)  # the bottlenecks, and three downsamplings
     assert {m.negative_slope for m in backbone.modules() if isinstance(m, nn.LeakyReLU)} == {0.01}
     narrow = on_meta(mmcnn.build_backbone, 'cspresnext50', widen_factor=0.0625)
     assert narrow(torch.empty(1, 3, 64, 64, device='meta'))[-1].shape == (1, 128, 2, 2)

@@ -2,7 +2,7 @@ import torch
 
 import mmcnn
 
-# Trainable parameters of each stage: the layer table of Darknet-53 worked out by hand (conv weights + 2 per channel).
+# Trainable parameters of each stage, worked out by hand from Darknet-53's layer table (conv weights + 2 per channel).
 STAGES = dict(stem=928, stage1=39_232, stage2=238_592, stage3=2_923_008, stage4=11_678_720, stage5=25_704_448)
 
 
@@ -17,7 +17,7 @@ def test_published_counts():
 
 
 def test_equals_mmdet_with_the_same_weights():
-    """MMDetection's Darknet is an independent implementation of the same graph; tensors are made in the same order."""
+    """MMDetection's Darknet is an independent implementation that creates its tensors in the same order."""
     from mmdet.models.backbones import Darknet as Peer
 
     peer, ours = Peer(depth=53, norm_eval=False), mmcnn.build_backbone('darknet53', out_indices=(3, 4, 5))

@@ -19,7 +19,7 @@ def on_meta(name, **kwargs):
 
 
 def randomized(module, seed=0):
-    """Offsets that are not 0 and statistics that differ."""
+    """Makes the offsets non-zero and the statistics of each channel different."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for key, value in module.state_dict().items():
@@ -68,7 +68,7 @@ def test_one_argument_deforms_c3_to_c5():
         backbone = on_meta(name, dcn=V2)
         deformed = {key for key, m in backbone.named_modules() if isinstance(m, ModulatedDeformConv2dPack)}
         assert {key.split('.')[0] for key in deformed} == {'stage2', 'stage3', 'stage4'}
-        # every block; in ResNetV2 also the one that Keras counts to the stage before
+        # Every block; in ResNetV2 also the one that Keras assigns to the stage before.
         assert len(deformed) == 4 + 6 + 3 + (name == 'resnet50v2')
         assert all(key.endswith('.conv2.conv') for key in deformed)
     assert 'stage2.blocks.0.conv2.conv.conv_offset.weight' in backbone.state_dict()
@@ -78,7 +78,7 @@ def test_one_argument_deforms_c3_to_c5():
 def test_counts(kind, maps):
     plain, deformed = on_meta('resnet50-tv'), on_meta('resnet50-tv', dcn=dict(type=kind))
     image = torch.empty(1, 3, 224, 224, device='meta')
-    # A 3x3 that gives 2 or 3 numbers for each of 9 places, beside every 3x3: (channels, output side) of the stages.
+    # Every 3x3 gets another 3x3 that computes 2 or 3 numbers for each of its 9 taps: (channels, output side, blocks).
     per_block = [(128, 28, 4), (256, 14, 6), (512, 7, 3)]
     parameters = sum(blocks * 9 * maps * (9 * channels + 1) for channels, _, blocks in per_block)
     multiply_adds = sum(blocks * 9 * maps * 9 * channels * side * side for channels, side, blocks in per_block)
@@ -95,7 +95,7 @@ def test_weights_of_the_plain_network(name, tmp_path):
     report = str(mmcnn.load_weights(deformed, tmp_path / 'plain.pth'))
     assert 'offsets, which start at 0' in report
     image = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():  # without offsets, DCN is a convolution
+    with torch.no_grad():  # with offsets of 0, DCN is a plain convolution
         torch.testing.assert_close(deformed(image), plain(image), rtol=1e-4, atol=1e-5)
     randomized(deformed)
     torch.save(deformed.state_dict(), tmp_path / 'deformed.pth')

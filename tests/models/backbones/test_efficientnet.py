@@ -5,9 +5,9 @@ from mmcv.cnn.bricks import DropPath
 import mmcnn
 from mmcnn.models.layers import SqueezeExcite
 
-#: Mean and variance of three channels and a count, which Keras's input normalisation holds and counts.
+#: Keras also counts its input normalisation: mean and variance of three channels, and a counter.
 KERAS_NORMALIZATION = 7
-# keras.applications' total, trainable; side of the image; multiply-adds in millions (Table 2 of the paper).
+# keras.applications' total and trainable parameters; side of the image; multiply-adds in millions (Table 2).
 PUBLISHED = {
     'b0': (5_330_571, 5_288_548, 224, 390),
     'b1': (7_856_239, 7_794_184, 240, 700),
@@ -53,7 +53,7 @@ def test_squeeze_is_a_quarter_of_the_blocks_input():
 
 
 def test_drop_path_grows_with_depth():
-    """Of B0's 16 blocks, those that repeat a stage's shape are dropped, block b with 0.2 b / 16."""
+    """Only those of B0's 16 blocks that have a shortcut are dropped, block b with probability 0.2 b / 16."""
     backbone = mmcnn.build_backbone('efficientnet-b0')
     rates = [m.drop_prob for m in backbone.modules() if isinstance(m, DropPath)]
     assert rates == pytest.approx([0.2 * b / 16 for b in (2, 4, 6, 7, 9, 10, 12, 13, 14)])
@@ -64,7 +64,7 @@ def test_drop_path_grows_with_depth():
 @pytest.mark.parametrize(
     ('name', 'eps', 'momentum', 'padding'),
     [
-        ('efficientnet-b0', 1e-3, 0.01, (0, 0)),  # 'same' pads in the forward pass
+        ('efficientnet-b0', 1e-3, 0.01, (0, 0)),  # 'same' padding is done in the forward pass
         ('efficientnet-b0-tv', 1e-5, 0.1, (1, 1)),
         ('efficientnet-b4-tv', 1e-5, 0.1, (1, 1)),
         ('efficientnet-b5-tv', 1e-3, 0.01, (1, 1)),
@@ -77,7 +77,7 @@ def test_forms(name, eps, momentum, padding):
 
 
 def test_multipliers_are_settings():
-    """B1 from B0's row: the depth multiplier 1.1 rounds 1, 2, 2, 3, 3, 4, 1 blocks up to 2, 3, 3, 4, 4, 5, 2."""
+    """B0's row with the depth multiplier 1.1 is B1: 1, 2, 2, 3, 3, 4, 1 blocks round up to 2, 3, 3, 4, 4, 5, 2."""
     with torch.device('meta'):
         b1 = mmcnn.build_backbone('efficientnet-b1')
         made = mmcnn.build_backbone('efficientnet-b0', arch=dict(depth_multiplier=1.1))

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 import mmcnn
 
-# Parameters of the trunk's stages (3x3 with bias) and of the 1x1 laterals (with bias) to 256, worked out by hand.
+# Parameters of the stages (3x3 with bias) and of the laterals (1x1 to 256, with bias), worked out by hand.
 TRUNK = [19_392, 92_352, 664_192, 2_655_488, 10_619_392]
 LATERALS = [8_448, 16_640, 33_024, 65_792, 131_328]
 
@@ -31,7 +31,7 @@ def test_maps():
 
 @pytest.mark.parametrize('out_indices', [(0, 1, 2, 3, 4), (2, 3), (1, 4)])
 def test_values(out_indices):
-    """The same network written down from its tensors; nearest upsampling doubles every pixel and cuts what is over."""
+    """The network written out from its tensors; nearest upsampling doubles every pixel and crops the excess."""
     backbone = mmcnn.build_backbone('fpn', widen_factor=0.25, out_indices=out_indices)
     state, depths = backbone.state_dict(), (3, 3, 5, 5, 5)
     image = torch.randn(1, 3, 37, 50)

@@ -7,7 +7,7 @@ from mmcnn.models.backbones.inception_resnet import InceptionResidual
 from mmcnn.models.layers import Conv
 
 LEVELS = (1, 2, 3, 4, 5)
-# Channels and side of the maps of a 299 x 299 image, strides 2 to 32: figures 14 and 15; v2 as released.
+# Channels and side of the maps of a 299 x 299 image, strides 2 to 32: figures 14 and 15; v2 as it was released.
 MAPS = {
     'inception-resnet-v1': [(64, 147), (192, 71), (256, 35), (896, 17), (1792, 8)],
     'inception-resnet-v2': [(64, 147), (192, 71), (320, 35), (1088, 17), (2080, 8)],
@@ -23,14 +23,14 @@ def on_meta(build, name, **kwargs):
     ('name', 'counts'),
     [
         ('inception-resnet-v2', (55_873_736, 55_813_192)),
-        ('inception-resnet-v2-timm', (55_873_736 + 30_272, 55_813_192 + 30_272)),  # a gamma for each mean
+        ('inception-resnet-v2-timm', (55_873_736 + 30_272, 55_813_192 + 30_272)),  # with a gamma for each channel
     ],
 )
 def test_published_counts(name, counts):
     assert mmcnn.count_parameters(on_meta(mmcnn.build_classifier, name)) == counts
 
 
-# The layers of v1 as figures 10 to 14 draw them: (inputs, area of the kernel, outputs), by module.
+# The layers of v1 in figures 10 to 14, by module: (inputs, area of the kernel, outputs).
 V1_STEM = [(3, 9, 32), (32, 9, 32), (32, 9, 64), (64, 1, 80), (80, 9, 192), (192, 9, 256)]
 V1_A = [(256, 1, 32), (256, 1, 32), (32, 9, 32), (256, 1, 32), (32, 9, 32), (32, 9, 32)]
 V1_REDUCTION_A = [(256, 9, 384), (256, 1, 192), (192, 9, 192), (192, 9, 256)]
@@ -46,7 +46,7 @@ V1_PROJECTIONS = 5 * [(96, 256)] + 10 * [(256, 896)] + 5 * [(384, 1792)]
 def test_v1_counts_by_its_layers():
     layers = V1_STEM + 5 * V1_A + V1_REDUCTION_A + 10 * V1_B + V1_REDUCTION_B + 5 * V1_C
     weights = sum(c * k * out for c, k, out in layers) + sum(c * out + out for c, out in V1_PROJECTIONS)
-    channels = sum(out for _, _, out in layers)  # a beta, a mean and a variance each
+    channels = sum(out for _, _, out in layers)  # each has a beta, a mean and a variance
     backbone = on_meta(mmcnn.build_backbone, 'inception-resnet-v1')
     assert mmcnn.count_parameters(backbone) == (weights + 3 * channels, weights + channels)
     classifier = on_meta(mmcnn.build_classifier, 'inception-resnet-v1')
@@ -63,7 +63,7 @@ def test_v1_convolves_rows_before_columns():
 
 
 def test_v1_with_a_sixth_c_block_has_facenets_counts():
-    """FaceNet's network in Keras: 22,808,144 and 22,779,312 with 128 outputs without bias, and their BatchNorm."""
+    """FaceNet in Keras has 22,808,144 and 22,779,312 parameters with 128 outputs without bias and their BatchNorm."""
     backbone = on_meta(mmcnn.build_backbone, 'inception-resnet-v1', arch=dict(depths=(0, 5, 10, 6), linear_end=True))
     head = 1792 * 128
     assert mmcnn.count_parameters(backbone) == (22_808_144 - head - 3 * 128, 22_779_312 - head - 128)
@@ -74,7 +74,7 @@ def test_maps_of_the_paper(name):
     backbone = on_meta(mmcnn.build_backbone, name, arch=dict(padding='valid'), out_indices=LEVELS)
     maps = backbone(torch.empty(1, 3, 299, 299, device='meta'))
     assert [tuple(x.shape[1:]) for x in maps] == [(c, side, side) for c, side in MAPS[name]]
-    trunk = on_meta(mmcnn.build_classifier, name).backbone  # the classifier is padded so by itself
+    trunk = on_meta(mmcnn.build_classifier, name).backbone  # a classifier has this padding by default
     assert trunk(torch.empty(1, 3, 299, 299, device='meta'))[-1].shape == maps[-1].shape
 
 

@@ -4,7 +4,7 @@ from torch import nn
 
 import mmcnn
 
-# Module, outputs and side of the map at 224 x 224, from the paper's Table 1.
+# Module, output channels and side of the map at 224 x 224, from the paper's Table 1.
 TABLE_1 = [
     ('stem', 64, 112), ('stage2.0', 64, 56), ('stage2', 192, 56),
     ('stage3.0', 192, 28), ('stage3.1', 256, 28), ('stage3.2', 480, 28),
@@ -14,7 +14,7 @@ TABLE_1 = [
 
 
 def shapes_at(backbone, names, size):
-    """Outputs and side of the map that each of ``names`` gives for a square image."""
+    """Shape (C, H, W) of the output of each module in ``names`` for a square image."""
     shapes = {}
     for name in names:
         backbone.get_submodule(name).register_forward_hook(
@@ -34,7 +34,7 @@ def on_meta(build, name, **kwargs):
     [
         ('inceptionv1', 7_000_476, 7_000_476),
         ('inceptionv1-paper', 6_998_552, 6_998_552),
-        ('inceptionv1-tv', 6_639_464, 6_624_904),  # 6,624,904: torchvision's num_params; 14,560 running values
+        ('inceptionv1-tv', 6_639_464, 6_624_904),  # 6,624,904: torchvision's num_params; plus 14,560 running statistics
     ],
 )
 def test_published_counts(name, total, trainable):
@@ -47,7 +47,7 @@ def test_maps_are_those_of_the_papers_table():
 
 
 def test_reference_form_differs_in_two_places():
-    """No 1x1 in the stem, and 4 outputs more in 3b; the rest has the paper's shapes."""
+    """Its stem lacks a 1x1 and its 3b has 4 more outputs; everything else has the paper's shapes."""
     paper, reference = (on_meta(mmcnn.build_backbone, name) for name in ('inceptionv1-paper', 'inceptionv1'))
     stems = [[tuple(conv.shape) for conv in net.stage2.state_dict().values()] for net in (paper, reference)]
     assert stems == [[(64, 64, 1, 1), (64,), (192, 64, 3, 3), (192,)], [(192, 64, 3, 3), (192,)]]
@@ -79,7 +79,7 @@ def test_bias_or_norm(name, bias):
 def test_local_response_normalisation_is_where_figure_3_has_it():
     backbone = on_meta(mmcnn.build_backbone, 'inceptionv1-paper')
     norms = [name for name, module in backbone.named_modules() if isinstance(module, nn.LocalResponseNorm)]
-    assert norms == ['stage2.1', 'stage2.4']  # behind the first pool, and before the second, which opens stage 3
+    assert norms == ['stage2.1', 'stage2.4']  # after the first pool, and before the second, which opens stage 3
     assert [part.conv.kernel_size for part in list(backbone.stage2)[2:4]] == [(1, 1), (3, 3)]
     for name in ('inceptionv1', 'inceptionv1-tv'):
         modules = on_meta(mmcnn.build_backbone, name).modules()
@@ -94,7 +94,7 @@ def test_dropout_before_the_classes(name, dropout):
 
 
 def test_fewer_modules_keep_each_stages_output():
-    """At depth 0.33 the last modules of each stage are left: 3b, 4d and 4e, 5b."""
+    """At depth 0.33 the last modules of each stage remain: 3b, 4d and 4e, 5b."""
     backbone = on_meta(mmcnn.build_backbone, 'inceptionv1-paper', deepen_factor=0.33, out_indices=(1, 2, 3, 4, 5))
     assert [len(getattr(backbone, f'stage{i}')) for i in (3, 4, 5)] == [1 + 1, 1 + 2, 1 + 1]  # and the pool
     assert backbone.out_channels == (64, 192, 480, 832, 1024)

@@ -4,14 +4,14 @@ from torch.nn import functional as F
 
 import mmcnn
 
-# Module, outputs and side of the map at 224 x 224, from the paper's Figure 5; 3c and 4e open stages 4 and 5.
+# Module, output channels and side of the map at 224 x 224, from the paper's Figure 5; 3c and 4e open stages 4 and 5.
 FIGURE_5 = [
     ('stem', 64, 112), ('stage2.0', 64, 56), ('stage2', 192, 56),
     ('stage3.0', 192, 28), ('stage3.1', 256, 28), ('stage3.2', 320, 28),
     ('stage4.0', 576, 14), ('stage4.1', 576, 14), ('stage4.2', 576, 14), ('stage4.3', 576, 14), ('stage4.4', 576, 14),
     ('stage5.0', 1024, 7), ('stage5.1', 1024, 7), ('stage5.2', 1024, 7),
 ]  # fmt: skip
-#: In the reference table's form 3b is a second 3a, so 3c passes 256 on and not 320.
+#: In the reference implementation 3b equals 3a, so 3c passes on 256 channels instead of 320.
 REFERENCE = {'stage3.2': 256, 'stage4.0': 512}
 
 
@@ -50,7 +50,7 @@ def test_every_convolution_has_a_bias_and_a_whole_norm():
 
 @pytest.mark.parametrize(('stage', 'kinds'), [(4, 'avg avg avg avg'), (5, 'avg max')])
 def test_a_stage_follows_the_figure_layer_by_layer(stage, kinds):
-    """A stage written out as a chain of functions over its own tensors, 1x1 to pool branch."""
+    """A stage written out as a chain of functions over its tensors, from the 1x1 to the pool branch."""
     backbone = mmcnn.build_backbone('inceptionv2-paper', widen_factor=0.125).eval()
     parts = getattr(backbone, f'stage{stage}')
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_a_stage_follows_the_figure_layer_by_layer(stage, kinds):
 
     def conv(x, stride=1):
         weight, bias, gamma, beta, mean, var = (next(tensors) for _ in range(6))
-        if stride == 2:  # 'same' at an even size: the one pixel that is missing comes right and below
+        if stride == 2:  # 'same' padding at an even size adds one pixel on the right and at the bottom
             x = F.conv2d(F.pad(x, (0, 1, 0, 1)), weight, bias, stride=2)
         else:
             x = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
@@ -74,7 +74,7 @@ def test_a_stage_follows_the_figure_layer_by_layer(stage, kinds):
         if kind == 'max':
             return F.max_pool2d(x, 3, 1, padding=1)
         window = torch.ones(x.shape[1], 1, 3, 3)
-        pixels = F.conv2d(torch.ones_like(x[:1]), window, padding=1, groups=x.shape[1])  # 4, 6 or 9 of them
+        pixels = F.conv2d(torch.ones_like(x[:1]), window, padding=1, groups=x.shape[1])  # 4, 6 or 9 pixels
         return F.conv2d(x, window, padding=1, groups=x.shape[1]) / pixels
 
     image = torch.randn(2, next(iter(parts.state_dict().values())).shape[1], 12, 16)

@@ -4,7 +4,7 @@ from torch import nn
 
 import mmcnn
 
-# Part, outputs and side of the map at 299 x 299: the paper's Table 1, and the widths of Keras's and torchvision's code.
+# Part, output channels and side of the map at 299 x 299: the paper's Table 1, with Keras's and torchvision's widths.
 TABLE_1 = [
     ('stem.0', 32, 149), ('stem.1', 32, 147), ('stem.2', 64, 147),
     ('stage2.0', 64, 73), ('stage2.1', 80, 73), ('stage2.2', 192, 71),
@@ -23,7 +23,7 @@ def on_meta(build, name, **kwargs):
     ('name', 'total', 'trainable'),
     [
         ('inceptionv3', 23_851_784, 23_817_352),
-        ('inceptionv3-tv', 23_869_000, 27_161_264 - 3_326_696),  # torchvision's num_params less its auxiliary head
+        ('inceptionv3-tv', 23_869_000, 27_161_264 - 3_326_696),  # torchvision's num_params minus its auxiliary head
     ],
 )
 def test_published_counts(name, total, trainable):
@@ -62,7 +62,7 @@ def test_norms_and_pools(name, gamma, counted):
 
 
 def test_factorised_kernels():
-    """Two 7x7 branches in each module of stride 16, forks of 1x3 and 3x1 in each of stride 32."""
+    """Each module at stride 16 has two factorised 7x7 branches; each at stride 32 forks into 1x3 and 3x1."""
     backbone = on_meta(mmcnn.build_backbone, 'inceptionv3')
     reduction4, *stage4 = backbone.stage4
     reduction5, *stage5 = backbone.stage5

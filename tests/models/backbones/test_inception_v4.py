@@ -6,7 +6,7 @@ import mmcnn
 
 # Channels and side of the maps of a 299 x 299 image (figures 3 and 9), strides 2 to 32.
 MAPS = [(64, 147), (192, 71), (384, 35), (1024, 17), (1536, 8)]
-# Of the same image, padded everywhere.
+# Sides for the same image if every layer pads.
 PADDED = [150, 75, 38, 19, 10]
 
 
@@ -53,7 +53,7 @@ def test_reference_tables_name_is_the_same_network():
 
 
 def test_convolutions_of_each_stage():
-    """Figures 3 to 8: 3 and 8 in the stem, 7 in each A, 4 in reduction A, 10 in B, 6 in reduction B, 10 in C."""
+    """Figures 3 to 8: 3 + 8 in the stem, 7 per A, 4 in reduction A, 10 per B, 6 in reduction B, 10 per C."""
     backbone = on_meta(mmcnn.build_backbone, 'inceptionv4')
     convs = {
         name: sum(isinstance(m, torch.nn.Conv2d) for m in stage.modules()) for name, stage in backbone.named_children()

@@ -1,4 +1,4 @@
-"""The last stages of a family as a head: what the whole backbone gives from its next level on."""
+"""The last stages of a backbone as a head: they compute what the whole backbone computes after a level."""
 
 import pytest
 import torch
@@ -15,8 +15,8 @@ def test_it_continues_the_maps_of_its_level(name):
     head = MODELS.build(dict(type='mmcnn.LastStages', backbone=dict(type=f'mmcnn.{name}'), after=4)).eval()
     assert (head.in_channels, head.out_channels) == whole.out_channels
     ours = set(head.state_dict())
-    assert ours < set(whole.state_dict())  # the names of the whole backbone, so that its weights fit
-    assert ours or name == 'vgg11'  # whose last stage is a max-pool
+    assert ours < set(whole.state_dict())  # with the names of the whole backbone, so that its weights fit
+    assert ours or name == 'vgg11'  # its last stage is a max-pool
     head.load_state_dict({key: value for key, value in whole.state_dict().items() if key in ours})
     c4, c5 = whole(torch.rand(1, 3, 64, 96))
     torch.testing.assert_close(head(c4), c5, rtol=0, atol=0)

@@ -4,7 +4,7 @@ import torch
 import mmcnn
 from mmcnn.models.layers import SameConv2d
 
-# keras.applications' counts, and multiply-adds in millions (Tables 4 and 6 of the paper).
+# keras.applications' parameter counts, and multiply-adds in millions (Tables 4 and 6 of the paper).
 PUBLISHED = {
     'mobilenet': (4_253_864, 4_231_976, 569),
     'mobilenet-075': (2_601_976, 2_585_560, 325),
@@ -35,13 +35,13 @@ def test_strided_convolutions_pad_as_tensorflow_does():
 
 
 def test_block_is_depthwise_then_pointwise():
-    """Block 1 by hand: each channel on its own, then a matrix over channels, each clipped to 0..6."""
+    """Block 1 by hand: a 3x3 on each channel, then a matrix over the channels, each clipped to 0..6."""
     block = mmcnn.build_backbone('mobilenet-025').block1.eval()
     depthwise, pointwise = block.depthwise.conv.weight, block.pointwise.conv.weight
     with torch.no_grad():
         depthwise.mul_(20), pointwise.mul_(4)  # so that 6 is reached
         image = torch.randn(1, 8, 12, 10)
-        scale = 1 / (1 + 1e-3) ** 0.5  # of an untrained BatchNorm: variance 1, eps 1e-3
+        scale = 1 / (1 + 1e-3) ** 0.5  # an untrained BatchNorm: variance 1, eps 1e-3
         windows = torch.nn.functional.pad(image, (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1)
         middle = (torch.einsum('nchwij,cij->nchw', windows, depthwise[:, 0]) * scale).clamp(0, 6)
         expected = (torch.einsum('nchw,oc->nohw', middle, pointwise[:, :, 0, 0]) * scale).clamp(0, 6)

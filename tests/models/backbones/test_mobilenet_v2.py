@@ -5,7 +5,7 @@ from torch import nn
 import mmcnn
 from mmcnn.models.layers import SameConv2d
 
-# keras.applications' counts, and multiply-adds in millions as the authors published them with their checkpoints.
+# keras.applications' parameter counts, and multiply-adds in millions as published with the authors' checkpoints.
 PUBLISHED = {
     'mobilenetv2': (3_538_984, 3_504_872, 300),
     'mobilenetv2-tv': (3_538_984, 3_504_872, 300),
@@ -35,7 +35,7 @@ def test_blocks():
     blocks = [getattr(backbone, f'block{i}') for i in range(1, 18)]
     assert isinstance(blocks[0].expand, nn.Identity)
     assert all(b.depthwise.conv.groups == 6 * b.expand.conv.in_channels for b in blocks[1:])
-    # Every repeated block of the seven groups (1, 2, 3, 4, 3, 3, 1) has a shortcut.
+    # In the seven groups of 1, 2, 3, 4, 3, 3 and 1 blocks, all but the first of a group have a shortcut.
     assert [i for i, b in enumerate(blocks, start=1) if b.residual] == [3, 5, 6, 8, 9, 10, 12, 13, 15, 16]
     # The bottlenecks are linear.
     assert all(isinstance(b.project.act, nn.Identity) for b in blocks)

@@ -5,8 +5,8 @@ from torch import nn
 import mmcnn
 from mmcnn.models.layers import SqueezeExcite
 
-# keras.applications' counts, and multiply-adds in millions as the authors published them with their checkpoints (of
-# Small, whose first release was larger, torchvision's number).
+# keras.applications' parameter counts, and multiply-adds in millions as published with the authors' checkpoints
+# (torchvision's number for Small, whose first release was larger).
 PUBLISHED = {
     'mobilenetv3-small': (2_554_968, 2_542_856, 57),
     'mobilenetv3-small-tv': (2_554_968, 2_542_856, 57),
@@ -79,7 +79,7 @@ def test_blocks_are_the_papers_lines(name, table):
 
 
 def test_squeeze_excite():
-    """A quarter of the hidden channels rounded to eights (72 / 4 = 18 to 24, 120 / 4 = 30 to 32), ReLU, h-sigmoid."""
+    """It squeezes to a quarter of the hidden channels, in multiples of 8 (18 becomes 24, 30 becomes 32)."""
     backbone = mmcnn.build_backbone('mobilenetv3-small')
     layers = [m for m in backbone.modules() if isinstance(m, SqueezeExcite)]
     assert [m.reduce.out_channels for m in layers] == [8, 24, 64, 64, 32, 40, 72, 144, 144]
@@ -97,7 +97,7 @@ def test_torchvision_form_differs_where_it_says():
 
 
 def test_deeper_forms_repeat_the_last_block_of_a_group():
-    """Small has groups of 1, 2, 3, 2 and 3 blocks; half as many more are 2, 3, 4, 3 and 4."""
+    """Small has groups of 1, 2, 3, 2 and 3 blocks; at 1.5 times the depth they have 2, 3, 4, 3 and 4."""
     backbone = mmcnn.build_backbone('mobilenetv3-small', deepen_factor=1.5)
     blocks = [getattr(backbone, f'block{i}') for i in range(1, 17)]
     assert not hasattr(backbone, 'block17')

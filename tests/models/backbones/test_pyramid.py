@@ -17,7 +17,7 @@ class Arch(Row):
 
 
 class Means(Pyramid):
-    """Means of 2 x 2 pixels; every lateral doubles its map."""
+    """Each stage averages 2 x 2 pixels, and each lateral doubles its map."""
 
     variants = {'means': Arch()}
     default_levels = (0, 1, 2)

@@ -4,7 +4,7 @@ import torch
 import mmcnn
 from mmcnn.weights.sources.torchvision import SOURCE
 
-# Total and trainable parameters with 1000 classes: keras.applications, and torchvision (which counts the trainable).
+# Total and trainable parameters with 1000 classes: keras.applications, and torchvision (which counts trainable ones).
 CLASSIFIERS = {
     'resnet50': (25_636_712, 25_583_592),
     'resnet101': (44_707_176, 44_601_832),
@@ -79,7 +79,7 @@ def test_two_forms_of_the_bottleneck():
     ('name', 'depth', 'style'), [('resnet50', 50, 'caffe'), ('resnet50-tv', 50, 'pytorch'), ('resnet18', 18, 'pytorch')]
 )
 def test_equals_mmdet_with_the_same_weights(name, depth, style):
-    """MMDetection's ResNet is an independent implementation, with the names of torchvision."""
+    """MMDetection's ResNet is an independent implementation with torchvision's names."""
     from mmdet.models.backbones import ResNet as Peer
 
     peer = Peer(depth=depth, base_channels=16, stem_channels=16, style=style, norm_eval=False)

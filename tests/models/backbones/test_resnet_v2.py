@@ -25,7 +25,7 @@ def test_published_counts(name, total, trainable):
 
 
 def test_maps_of_the_paper():
-    """Table 1 of arXiv 1512.03385, its column of 50 layers."""
+    """Table 1 of arXiv 1512.03385, column 50-layer."""
     backbone = on_meta(mmcnn.build_backbone, 'resnet50v2', out_indices=(1, 2, 3, 4, 5))
     maps = backbone(torch.empty(1, 3, 224, 224, device='meta'))
     expected = [(64, 112, 112), (256, 56, 56), (512, 28, 28), (1024, 14, 14), (2048, 7, 7)]
@@ -33,7 +33,7 @@ def test_maps_of_the_paper():
 
 
 def test_stages_open_with_the_block_that_halves():
-    """Keras strides conv2_block3, conv3_block4 and conv4_block6; each stage holds what is at its stride."""
+    """Keras strides in conv2_block3, conv3_block4 and conv4_block6; our stages start there."""
     backbone = on_meta(mmcnn.build_backbone, 'resnet50v2')
     strided = {k for k, m in backbone.named_modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)}
     assert strided == {'stem.conv', *(f'stage{i}.down.conv2.conv' for i in (2, 3, 4))}
@@ -48,7 +48,7 @@ def test_biases_are_where_keras_has_them():
         if isinstance(m, nn.Conv2d) and m.bias is not None
     }
     assert biased == {'stem.conv', 'conv3', 'project'}
-    assert sum(isinstance(m, nn.BatchNorm2d) for m in backbone.modules()) == 49  # three in each block and the last
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in backbone.modules()) == 49  # three in each block, and the last one
     assert {m.eps for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)} == {1.001e-5}
 
 
@@ -61,7 +61,7 @@ def test_zeros_around_the_first_pool_count():
 
 @pytest.mark.parametrize('size', [(5, 8), (6, 7)])
 def test_strided_block_takes_every_second_pixel(size):
-    """With the last convolution at zero a block that halves is its shortcut."""
+    """If its last convolution is zero, a strided block is its shortcut."""
     block = mmcnn.build_backbone('resnet50v2', out_indices=(3,), widen_factor=0.25).stage2.down
     nn.init.zeros_(block.conv3.weight), nn.init.zeros_(block.conv3.bias)
     x = torch.randn(1, 64, *size)

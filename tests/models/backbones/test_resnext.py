@@ -7,7 +7,7 @@ import mmcnn
 from mmcnn.models.backbones.resnext import SummedPaths
 from mmcnn.weights.sources.torchvision import SOURCE
 
-# Total and trainable parameters with 1000 classes; of the relatives, the trainable ones of torchvision and timm.
+# Total and trainable parameters with 1000 classes; for the variants, trainable ones from torchvision and timm.
 CLASSIFIERS = {
     'resnext50': (26_970_024, 25_965_352),
     'resnext50-32x4d': (25_097_128, 25_028_904),
@@ -25,7 +25,7 @@ def test_published_counts(name):
 
 
 def test_table_1_of_the_paper():
-    """C = 32, d = 4: 3x3 of 128, 256, 512 and 1024 channels in 32 groups."""
+    """C = 32, d = 4: the 3x3 have 128, 256, 512 and 1024 channels in 32 groups."""
     for name in ('resnext50', 'resnext50-32x4d'):
         with torch.device('meta'):
             backbone = mmcnn.build_backbone(name, out_indices=(1, 2, 3, 4, 5))
@@ -39,7 +39,7 @@ def test_table_1_of_the_paper():
 
 
 def test_equals_mmdet_with_the_same_weights():
-    """MMDetection's ResNeXt is an independent implementation, with the names of torchvision."""
+    """MMDetection's ResNeXt is an independent implementation with torchvision's names."""
     from mmdet.models.backbones import ResNeXt as Peer
 
     peer = Peer(depth=50, groups=32, base_width=1, base_channels=16, stem_channels=16, norm_eval=False)
@@ -57,11 +57,11 @@ def test_equals_mmdet_with_the_same_weights():
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
-PATHS, INPUTS, OUTPUTS = 8, 3, 5  # of the layer under test: paths, inputs of each, outputs
+PATHS, INPUTS, OUTPUTS = 8, 3, 5  # the layer under test: paths, inputs per path, outputs
 
 
 def paths(norm=None, dtype=torch.float64):
-    """The layer, with weights and statistics unlike those of a new one."""
+    """Builds the layer with weights and statistics unlike those of a new one."""
     norm = dict(type='BN', eps=1e-3, momentum=0.3) | (norm or {})
     layer = SummedPaths(PATHS * INPUTS, OUTPUTS, 1, paths=PATHS, norm_cfg=norm, act_cfg=None).to(dtype)
     with torch.no_grad():
@@ -74,19 +74,19 @@ def paths(norm=None, dtype=torch.float64):
 
 
 def form_a(layer, x):
-    """Figure 3(a) of the paper, path by path, with PyTorch's own functions on the layer's parameters."""
+    """Figure 3(a) of the paper, path by path, with PyTorch's functions on the layer's parameters."""
     bn, total = layer.bn, 0
     for path in range(PATHS):
         part = slice(path * OUTPUTS, (path + 1) * OUTPUTS)
         y = F.conv2d(x[:, path * INPUTS : (path + 1) * INPUTS], layer.conv.weight[part])
-        statistics = bn.running_mean[part], bn.running_var[part]  # views, updated in place
+        statistics = bn.running_mean[part], bn.running_var[part]  # views, which are updated in place
         gamma = None if bn.weight is None else bn.weight[part]
         total = total + F.batch_norm(y, *statistics, gamma, bn.bias[part], bn.training, bn.momentum, bn.eps)
     return total
 
 
 def gradients(layer, forward, x):
-    """Output, gradients of input and parameters, and buffers after a loss that no normalisation makes constant."""
+    """Output, gradients and buffers after a loss that no normalisation makes constant."""
     x = x.clone().requires_grad_()
     y = forward(x)
     (y * torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view_as(y).cos() + y**3).sum().backward()
@@ -105,7 +105,7 @@ def test_one_convolution_equals_the_paths(norm, training):
     calls = []
     fast.bn.register_forward_hook(lambda *_: calls.append(1))
     ours, theirs = gradients(fast, fast, x), gradients(slow, lambda x: form_a(slow, x), x)
-    assert not calls  # the normalisation over all paths has not been run
+    assert not calls  # the normalisation over all paths did not run
     assert fast.bn.num_batches_tracked == training
     slow.bn.num_batches_tracked.fill_(int(training))
     for a, b in zip(ours, theirs, strict=True):
@@ -114,7 +114,7 @@ def test_one_convolution_equals_the_paths(norm, training):
 
 @pytest.mark.parametrize('norm', [dict(momentum=None), dict(affine=False), dict(track_running_stats=False)], ids=str)
 def test_both_executions_are_the_same(norm):
-    """Settings of BatchNorm that the function above does not have, in three steps of training, then in use."""
+    """Settings of BatchNorm that ``form_a`` does not cover, in three training steps and then in evaluation."""
     torch.manual_seed(1)
     fast = paths(norm)
     torch.manual_seed(1)
@@ -141,7 +141,7 @@ def test_whole_network_in_both_executions():
 
 
 def test_rounding_makes_no_variance_negative():
-    """Inputs that are multiples of each other, and kernels that cancel them: the true variance is 0."""
+    """The inputs are multiples of each other and the kernels cancel them, so the true variance is 0."""
     layer = paths(dtype=torch.float32).train()
     x, factors = torch.randn(2, PATHS * INPUTS, 7, 9) * 1e4, torch.rand(PATHS, 1) * 10
     x = x.view(2, PATHS, INPUTS, 7, 9)
@@ -184,7 +184,7 @@ def test_other_normalisations_take_the_explicit_form():
     y = F.group_norm(F.conv2d(x, layer.conv.weight, groups=PATHS), PATHS)
     torch.testing.assert_close(layer(x), y.view(2, PATHS, OUTPUTS, 7, 9).sum(1), **EXACT)
     sync = paths(dict(type='SyncBN'))
-    torch.testing.assert_close(sync.eval()(x), form_a(sync, x), **EXACT)  # in training it needs processes
+    torch.testing.assert_close(sync.eval()(x), form_a(sync, x), **EXACT)  # training it needs several processes
     assert sync._is_affine() and not sync.train()._is_affine()
 
 

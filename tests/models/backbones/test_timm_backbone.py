@@ -38,7 +38,7 @@ def test_inside_mmdetections_retinanet():
 
 
 def test_a_timm_that_cannot_be_imported_is_one_sentence(monkeypatch, tmp_path):
-    """Its torchvision is built for another PyTorch."""
+    """The installed torchvision was built for another PyTorch."""
     (tmp_path / 'timm.py').write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
     monkeypatch.delitem(sys.modules, 'timm')
     monkeypatch.syspath_prepend(tmp_path)
@@ -46,7 +46,7 @@ def test_a_timm_that_cannot_be_imported_is_one_sentence(monkeypatch, tmp_path):
         MODELS.build(dict(type='mmcnn.TimmBackbone', model='resnet18'))
 
 
-# resnet18d has activations in place inside of its stem, selecsls42 gives lists.
+# resnet18d has in-place activations inside its stem; selecsls42 returns lists.
 @pytest.mark.parametrize('name', ['resnet18', 'regnety_002', 'resnet18d', 'selecsls42'])
 def test_blocks_that_are_computed_again_change_nothing_but_memory(name):
     plain = MODELS.build(dict(type='mmcnn.TimmBackbone', model=name, out_indices=(2, 4))).train()
@@ -63,7 +63,7 @@ def test_blocks_that_are_computed_again_change_nothing_but_memory(name):
         assert (a.grad is None) == (b.grad is None), key
         if b.grad is not None:
             torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-6, msg=lambda text, key=key: f'{key}: {text}')
-    for key, value in plain.state_dict().items():  # each batch counts once
+    for key, value in plain.state_dict().items():  # each batch is counted once
         assert torch.equal(saving.state_dict()[key], value), key
     assert found[saving] < 0.9 * found[plain]
 

@@ -5,7 +5,8 @@ from torch.nn import functional as F
 
 import mmcnn
 
-# Total and trainable: the paper's Table 2 has 133, 133, 138 and 144 million; a BatchNorm adds 4 and 2 per channel.
+# Total and trainable parameters: Table 2 of the paper has 133, 133, 138 and 144 million; BatchNorm adds 4 and 2 per
+# channel.
 COUNTS = {
     'vgg11': (132_863_336, 132_863_336),
     'vgg13': (133_047_848, 133_047_848),
@@ -16,7 +17,7 @@ COUNTS = {
     'vgg16-bn': (138_374_440, 138_365_992),
     'vgg19-bn': (143_689_256, 143_678_248),
 }
-# Convolutions with weights before the fully connected layers: the names, less three.
+# Convolutions: the number in the name minus the three fully connected layers.
 CONVS = {'vgg11': 8, 'vgg13': 10, 'vgg16': 13, 'vgg19': 16}
 # Maps of a 224 x 224 image between the pools of Table 1: (channels, side) of levels 0 to 5.
 SHAPES = [(64, 224), (128, 112), (256, 56), (512, 28), (512, 14), (512, 7)]

@@ -7,7 +7,7 @@ from mmcnn.models.backbones.vovnet import EffectiveSqueezeExcite, OneShotAggrega
 
 WIDE = dict(stem=(64, 64, 128), inner=(128, 160, 192, 224), out=(256, 512, 768, 1024))
 SLIM = dict(stem=(64, 64, 128), inner=(64, 80, 96, 112), out=(128, 256, 384, 512))
-# Widths, 3x3 of a module, modules of each stage: Table 1 of arXiv 1904.09730, and VoVNetV2.
+# Widths, 3x3 per module, modules per stage: Table 1 of arXiv 1904.09730, and VoVNetV2.
 TABLE = {
     'vovnet27-slim': (SLIM, 5, (1, 1, 1, 1)),
     'vovnet39': (WIDE, 5, (1, 1, 2, 2)),
@@ -17,7 +17,7 @@ TABLE = {
     'vovnetv2-57': (WIDE, 5, (1, 1, 4, 3)),
     'vovnetv2-99': (WIDE, 5, (1, 3, 9, 3)),
 }
-# Trainable, with 1000 classes: imgclsmob's count of the authors' networks; with eSE a (c + 1) * c for each stage more.
+# Trainable parameters with 1000 classes: imgclsmob's counts of the authors' networks; eSE adds (c + 1) * c per stage.
 ESE = 256 * 257 + 512 * 513 + 768 * 769 + 1024 * 1025
 PUBLISHED = {
     'vovnet27-slim': 3_525_736,
@@ -67,7 +67,7 @@ def test_maps_of_the_table(name):
 
 @pytest.mark.parametrize('name', TABLE)
 def test_name_counts_the_convolutions(name):
-    """The number in the name: 3 of the stem, and of each module its 3x3 and the 1x1."""
+    """The number in the name counts 3 in the stem, and the 3x3 and the 1x1 of each module."""
     number = int(name.removesuffix('-slim').removeprefix('vovnetv2-').removeprefix('vovnet'))
     modules = on_meta(mmcnn.build_backbone, name).modules()
     squeezes = 4 if 'v2' in name else 0
@@ -86,7 +86,7 @@ def test_v2_has_shortcuts_but_first_and_squeezes_last():
 
 
 def test_aggregation_by_hand():
-    """1 channel of ones through 3x3 centre taps of 2 and 3: maps 1, 2, 6; their sum 9, plus the input 10."""
+    """Ones through two 3x3 with centre taps 2 and 3 give maps of 1, 2 and 6: their sum is 9, with the input 10."""
     osa = OneShotAggregation(1, 1, 1, 2, shortcut=True, squeeze=False, norm_cfg=None, act_cfg=dict(type='ReLU'))
     with torch.no_grad():
         for parameter in osa.parameters():

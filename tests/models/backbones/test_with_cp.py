@@ -8,13 +8,13 @@ import torch
 import mmcnn
 from mmcnn.registry import BACKBONE_FAMILIES
 
-mmcnn.list_backbones()  # registers them
+mmcnn.list_backbones()  # registers the families
 #: The first row of each family.
 FAMILIES = list({cls: name for name, cls in reversed(BACKBONE_FAMILIES.items())}.values())
 
 
 def step(backbone, image):
-    """A forward and a backward pass; bytes that the backward pass waits for, without parameters and statistics."""
+    """Runs forward and backward; gives the maps and the bytes saved for backward besides parameters and statistics."""
     own = {each.untyped_storage().data_ptr() for each in (*backbone.parameters(), *backbone.buffers())}
     kept = {}
 
@@ -24,7 +24,7 @@ def step(backbone, image):
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    torch.manual_seed(1)  # of dropout
+    torch.manual_seed(1)  # for dropout
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         maps = backbone(image)
         held = sum(kept.values())
@@ -44,7 +44,7 @@ def test_gradients_and_statistics_are_the_same(name):
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
     for (key, a), (_, b) in zip(saving.named_parameters(), plain.named_parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-6, atol=1e-6, msg=lambda text, key=key: f'{key}: {text}')
-    # Each batch counts once, though blocks are computed twice.
+    # Each batch is counted once, although blocks are computed twice.
     for key, value in plain.state_dict().items():
         assert torch.equal(saving.state_dict()[key], value), key
     assert held < 0.9 * everything

@@ -20,7 +20,7 @@ def test_published_counts(name):
 
 
 def test_maps_of_the_paper():
-    """Figure 5: 19x19x728 from the entry to the middle to the exit flow, 10x10 at the end, for images of 299."""
+    """Figure 5, for images of 299 x 299: 19x19x728 before and after the middle flow, 10x10 at the end."""
     backbone = on_meta(mmcnn.build_classifier, 'xception').backbone
     x, shapes = torch.empty(1, 3, 299, 299, device='meta'), {}
     for name, stage in backbone.named_children():
@@ -37,7 +37,7 @@ def test_maps_of_the_paper():
 
 
 def test_only_the_classifier_has_the_papers_padding():
-    """36 convolutional layers (Section 3); the padding of a detector's stem keeps every map at ceil(size / stride)."""
+    """36 convolutional layers (section 3); a detector's stem is padded, so every map has ceil(size / stride) pixels."""
     image = torch.empty(1, 3, 299, 299, device='meta')
     detector = on_meta(mmcnn.build_backbone, 'xception', out_indices=(1, 5))
     assert [tuple(x.shape[2:]) for x in detector(image)] == [(150, 150), (10, 10)]
@@ -51,7 +51,7 @@ def test_only_the_classifier_has_the_papers_padding():
 
 
 def test_block_written_out():
-    """The last block of the middle flow and the first of the exit flow as chains of functions over their tensors."""
+    """The last block of the middle flow and the first of the exit flow, as chains of functions over their tensors."""
     torch.manual_seed(0)
     backbone = mmcnn.build_backbone('xception', widen_factor=0.25, deepen_factor=0.125).eval()
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_block_written_out():
     torch.testing.assert_close(middle(x), expected)
 
     main = separable(separable(x.relu(), exit_.convs[0]).relu(), exit_.convs[1])
-    main = F.max_pool2d(F.pad(main, (0, 1, 1, 1), value=-torch.inf), 3, 2)  # 'same' at 12 is (0, 1), at 9 it is (1, 1)
+    main = F.max_pool2d(F.pad(main, (0, 1, 1, 1), value=-torch.inf), 3, 2)  # 'same' is (0, 1) at 12 pixels, (1, 1) at 9
     shortcut = norm(F.conv2d(x, exit_.shortcut.conv.weight, stride=2), exit_.shortcut.bn)
     torch.testing.assert_close(exit_(x), main + shortcut)
 
@@ -93,7 +93,7 @@ def test_pools_of_the_two_rows_differ_at_even_sizes_only():
 @pytest.mark.parametrize('fused', [False, True], ids=['plain', 'fused'])
 @pytest.mark.parametrize('build', ['build_backbone', 'build_classifier'])
 def test_channels_last_does_not_end_the_process(build, fused):
-    """Issue 15 reports a crash, which torch 2.13.0 did not show here; if another one does, this says so."""
+    """A crash was reported that torch 2.13.0 does not show; this test finds a version that does."""
     code = f"""
 import torch, mmcnn
 network = mmcnn.{build}('xception').eval()

@@ -1,4 +1,4 @@
-"""Images are normalised as MMDetection's preprocessors normalise them, to the last bit."""
+"""Image preprocessors against MMDetection's, bit for bit."""
 
 import mmdet.models
 import mmengine.model
@@ -54,7 +54,7 @@ def test_the_same_bits_as_mmdetection(settings, dtype, sizes):
         assert ours.metainfo == theirs.metainfo and ours.pad_shape
         assert torch.equal(ours.gt_instances.bboxes, theirs.gt_instances.bboxes)
         assert torch.equal(ours.gt_instances.labels, theirs.gt_instances.labels)
-    assert all(map(torch.equal, images, kept))  # what the loader gave is as it was
+    assert all(map(torch.equal, images, kept))  # the loader's images are unchanged
 
 
 @pytest.mark.parametrize('settings', [dict(IMAGENET, bgr_to_rgb=True, pad_size_divisor=32), dict(pad_size_divisor=32)])
@@ -100,7 +100,7 @@ def test_a_batch_costs_no_kernels_for_each_image():
     settings = dict(IMAGENET, bgr_to_rgb=True, pad_size_divisor=32)
     ours = DetDataPreprocessor(**settings)
     assert operators(ours, 2, SAME) == operators(ours, 9, SAME) <= 6
-    # Of images of several sizes, each is copied to its place.
+    # Images of several sizes are copied into the batch one by one.
     assert operators(ours, 4, DIFFERENT) - operators(ours, 2, DIFFERENT) == 2 * len(DIFFERENT)
     assert operators(mmdet.models.DetDataPreprocessor(**settings), 9, SAME) > 30
 

@@ -18,7 +18,7 @@ SETTINGS = dict(mean=[10.0, 20.0, 30.0], std=[50.0, 60.0, 70.0], bgr_to_rgb=True
 
 
 def photograph(seed, height, width):
-    """Structure from 3 pixels to the whole image, more in brightness than in colour, as of a photograph."""
+    """Draws structure of 3 pixels to the whole image, more in brightness than in colour, as in a photograph."""
     rng = np.random.default_rng(seed)
     image = np.full((height, width, 3), (110.0, 128, 140))
     for sigma, weight in ((3, 5), (10, 20), (60, 40)):
@@ -57,7 +57,7 @@ def plans(images):
 
 @pytest.fixture
 def both(images):
-    """A batch of plans drawn by OpenCV and as the device does, (N, H, W, 3) each."""
+    """Draws a batch of plans with OpenCV and in the device's way, (N, H, W, 3) each."""
 
     def draw(plans):
         render, packed = (
@@ -88,7 +88,7 @@ def test_the_device_draws_what_opencv_does(plans, both, transform, counts, colou
     here, there = both(plans(transform, colours, counts))
     difference = np.abs(here - there)
     assert difference.mean() < 0.6
-    # A level that was rounded the other way may be a step of hue, which DarknetHSV's larger factors make a few levels.
+    # A value rounded the other way can shift the hue by a step, which DarknetHSV's larger factors enlarge.
     assert (difference <= 3).mean() > (0.995 if isinstance(colours, DarknetHSV) else 0.999)
 
 
@@ -97,7 +97,7 @@ def test_rotated_tiles_differ_on_their_seams_only(plans, both):
     here, there = both(plans(transform, None, [4] * 6))
     difference = np.abs(here - there).max(axis=3)
     assert (difference <= 3).mean() > 0.97
-    # Where it is more, a picture jumps from one tile to another or to the ground.
+    # Larger differences occur only where the image jumps from one tile to another or to the background.
     kernel = np.ones((3, 3), np.uint8)
     for one, other, unlike in zip(here, there, difference, strict=True):
         jumps = [cv2.dilate(each, kernel) - cv2.erode(each, kernel) for each in (one.astype(np.float32), other)]
@@ -105,7 +105,7 @@ def test_rotated_tiles_differ_on_their_seams_only(plans, both):
 
 
 def test_tiles_do_not_bleed_into_each_other(both, images, plans):
-    """Tiles of one value each: whatever is between them would come from a neighbour in the atlas."""
+    """Each tile has one value, so any value in between would come from its neighbour in the atlas."""
     (plan,) = plans(MosaicAffine(SIZE, scale=(1.3, 1.3), translate=0), None, [4])
     for number, image in enumerate(images):
         image[:] = 30 * number
@@ -122,7 +122,7 @@ def test_a_plan_of_which_nothing_is_seen_is_its_ground(both, plans):
 
 
 def test_hsv_rounds_as_opencv():
-    """Every hue, many saturations and values, and greys, through tables that change each channel."""
+    """Maps every hue, many saturations and values, and greys through tables that change each channel."""
     rng = np.random.default_rng(0)
     image = np.concatenate(
         [rng.integers(0, 256, (200, 300, 3), np.uint8), np.tile(rng.integers(0, 256, (20, 300, 1), np.uint8), 3)]
@@ -133,7 +133,7 @@ def test_hsv_rounds_as_opencv():
     found = map_hsv(torch.from_numpy(image).permute(2, 0, 1)[None].float(), torch.from_numpy(tables)[None])
     difference = np.abs(found[0].permute(1, 2, 0).numpy() - expected)
     assert difference.mean() < 0.1
-    assert (difference <= 3).mean() > 0.99  # a hue or a saturation that was rounded otherwise is a step further
+    assert (difference <= 3).mean() > 0.99  # a hue or saturation rounded the other way is one step off
 
 
 def batch_of(packed):
@@ -157,7 +157,7 @@ def test_what_the_network_gets_is_normalised_as_images_are(plans, images):
     assert found['inputs'].shape == expected.shape == (3, 3, 128, 160)
     assert (found['inputs'] - expected).abs().mean() < 0.02
     assert found['data_samples'][0].batch_input_shape == found['data_samples'][0].pad_shape == (128, 160)
-    assert torch.equal(preprocess(plain, True)['inputs'], expected)  # images pass as ever
+    assert torch.equal(preprocess(plain, True)['inputs'], expected)  # images pass through as usual
 
 
 def test_batch_augments_follow(plans, images):

@@ -1,4 +1,4 @@
-"""What goes to the device is as it was, and goes in few copies; PyTorch's meta stands in for a device."""
+"""Batches reach the device unchanged and in few copies; PyTorch's meta device stands in for it."""
 
 from collections import Counter, namedtuple
 
@@ -18,7 +18,7 @@ META = torch.device('meta')
 
 
 class Copies(TorchFunctionMode):
-    """Counts copies to a device by type of number, and notes those that would wait."""
+    """Counts copies to a device by dtype, and those that would wait."""
 
     def __init__(self):
         super().__init__()
@@ -59,7 +59,7 @@ def test_waiting_is_possible():
 
 @pytest.fixture
 def as_if_elsewhere(monkeypatch):
-    """Tensors go from a device to itself, so that their values can be compared: none is left out."""
+    """Treats every tensor as being on another device, so that values can be compared on the CPU."""
     from mmcnn.models.data_preprocessors import transfer
 
     monkeypatch.setattr(transfer, '_away', lambda tensor, device: True)

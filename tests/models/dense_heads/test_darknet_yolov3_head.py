@@ -30,7 +30,7 @@ def head(kind='mmcnn.DarknetYOLOV3Head', coder='mmcnn.DarknetBBoxCoder', classes
 
 
 def maps(*slots, classes=2, size=(64, 96)):
-    """Logits that are sure of nothing but (level, anchor, row, column, values)."""
+    """Logits that find nothing except in the given slots (level, anchor, row, column, values)."""
     logits = [torch.full((1, 3 * (5 + classes), size[0] // s, size[1] // s), -20.0) for s in (32, 16, 8)]
     for level, anchor, row, column, values in slots:
         start = anchor * (5 + classes)
@@ -39,7 +39,7 @@ def maps(*slots, classes=2, size=(64, 96)):
 
 
 def test_a_letterbox_is_taken_off():
-    """Row 2, column 3 of the /16 level, anchor (62, 45): centre (56, 40) of the input, which is padded by (4, 8)."""
+    """Row 2, column 3 at stride 16, anchor (62, 45): centre (56, 40) in the input, which is padded by (4, 8)."""
     meta = dict(img_shape=(64, 96), ori_shape=(300, 500), scale_factor=(0.25, 0.2), pad_param=(8, 4))
     (found,) = head().predict_by_feat(maps((1, 1, 2, 3, (0.0, 0, 0, 0, 3, -20, 1))), [meta], rescale=True)
     expected = [(25 - 4) / 0.25, (17.5 - 8) / 0.2, (87 - 4) / 0.25, (62.5 - 8) / 0.2]

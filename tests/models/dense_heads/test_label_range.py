@@ -1,4 +1,4 @@
-"""Labels on the CPU are refused at once, those on a GPU when the next batch comes."""
+"""Wrong labels are refused at once on the CPU, and with the next batch on a GPU."""
 
 import copy
 import pickle
@@ -15,7 +15,7 @@ WRONG, RIGHT = torch.tensor([0, 3, -1]), torch.tensor([0, 2])
 
 @pytest.fixture
 def deferred(monkeypatch):
-    """As on a GPU, whose answer comes at once here."""
+    """Checks as on a GPU, except that the answer is there at once."""
     monkeypatch.setattr(host_device, 'selects_freely', lambda tensor: False)
     monkeypatch.setattr(torch.Tensor, 'pin_memory', lambda self: self)
 
@@ -47,7 +47,7 @@ def test_an_answer_that_has_not_come_is_waited_for_only_on_demand(monkeypatch):
     labels.read()
     with pytest.raises(ValueError, match=WORDS):
         labels.read(wait=True)
-    labels.read(wait=True)  # of the second batch
+    labels.read(wait=True)  # the second batch's
 
 
 @pytest.mark.usefixtures('deferred')

@@ -1,4 +1,4 @@
-"""The region proposal network against MMDetection's: same weights, losses, random numbers and proposals."""
+"""The region proposal network against MMDetection's: weights, losses, random numbers and proposals."""
 
 import pytest
 import torch
@@ -97,14 +97,14 @@ def objects(*counts):
 )
 @pytest.mark.parametrize('padded', [True, False])
 def test_losses_are_mmdetections(train, padded, way):
-    """With images of one size, and with some that end before the batch does; an image has no objects."""
+    """With images of one size and with padded ones; one image has no objects."""
     metas = METAS if padded else [dict(each, pad_shape=SIZE) for each in METAS]
     losses, left = [], []
     for ours in (True, False):
         torch.manual_seed(7)
         losses.append(head(ours, train=train).loss_by_feat(*maps(), [*objects(4, 0, 2)], metas))
         left.append(torch.rand(1))
-    assert torch.equal(*left)  # as many random numbers were drawn
+    assert torch.equal(*left)  # equally many random numbers were drawn
     assert losses[0].keys() == losses[1].keys()
     for name, found in losses[0].items():
         assert all(map(torch.equal, found, losses[1][name])), name

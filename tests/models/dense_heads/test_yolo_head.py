@@ -39,7 +39,7 @@ def test_published_count_and_layout():
 
 
 def test_prior_of_the_biases_is_added_once_however_often():
-    """YOLOv5's values at 80 classes; PyTorch's own bias stays below."""
+    """YOLOv5's values at 80 classes, added to PyTorch's default bias."""
     expected = [(-6.684612, -4.880274), (-5.298317, -4.880274), (-3.912023, -4.880274)]
     it = head(80)
     it.init_weights()
@@ -58,7 +58,7 @@ def test_empty_and_unmatched_images_train_every_parameter():
     it.init_weights()
     for truth in (
         [objects([], []), objects([], [])],
-        [objects([[10.0, 10.0, 12.0, 60.0]], [1]), objects([], [])],  # 2 x 50: matches no anchor
+        [objects([[10.0, 10.0, 12.0, 60.0]], [1]), objects([], [])],  # 2 x 50 matches no anchor
     ):
         it.zero_grad()
         losses = it.loss_by_feat(*it(features()), truth, [{}, {}])
@@ -102,7 +102,7 @@ def test_labels_beyond_the_classes_are_named():
 
 
 def logits_for(level, anchor, row, column, values, classes=3, size=(64, 96)):
-    """Maps that say nothing anywhere but in one slot."""
+    """Maps that find nothing except in one slot."""
     maps = [torch.full((1, 3 * (5 + classes), size[0] // s, size[1] // s), -20.0) for s in (8, 16, 32)]
     for channel, value in enumerate(values):
         maps[level][0, anchor * (5 + classes) + channel, row, column] = value
@@ -110,7 +110,7 @@ def logits_for(level, anchor, row, column, values, classes=3, size=(64, 96)):
 
 
 def test_one_slot_to_one_box_in_the_original_image():
-    """Slot (row 2, column 3) of the /16 level, anchor (62, 45), box logits 0: centre (56, 40), the anchor's size."""
+    """Row 2, column 3 at stride 16, anchor (62, 45), box logits 0: centre (56, 40) and the anchor's size."""
     maps = logits_for(1, 1, 2, 3, (0, 0, 0, 0, 3.0, -20.0, 1.0, -20.0))
     meta = dict(img_shape=(64, 96), ori_shape=(300, 500), scale_factor=(0.25, 0.2), pad_param=(8, 4))
     it = head()
@@ -131,7 +131,7 @@ def test_boxes_are_clipped_to_the_original_image():
 
 
 def test_sizes_that_overflow_are_clipped_and_suppress_nothing_by_accident():
-    """Without Darknet's missing bound: a box of e^200 anchors covers the image, the small one inside it stays."""
+    """Without a bound, as in Darknet, a box of e^200 anchors covers the image; the small one inside it is kept."""
     maps = logits_for(2, 2, 0, 0, (0, 0, 200.0, 200.0, 3.0, 3.0, -20.0, -20.0))
     small = logits_for(0, 0, 1, 1, (0, 0, 0, 0, 2.0, 3.0, -20.0, -20.0))
     maps[0] = small[0]
@@ -151,7 +151,7 @@ def test_several_classes_of_one_box():
 
 
 def test_kinds_of_nms_and_limits():
-    """Two boxes of one class, IoU 0.6667, apart by rho**2 / c**2 = 0.0164: only Darknet's kind keeps both at 0.6."""
+    """Two boxes of one class have IoU 0.6667 and rho**2 / c**2 = 0.0164: only Darknet's NMS keeps both at 0.6."""
     it = head()
     boxes = [(50.0, 50.0, 100.0, 100.0), (70.0, 50.0, 100.0, 100.0)]
 
@@ -204,7 +204,7 @@ def test_errors(settings, words):
 def random_batch(images=3, size=(64, 96)):
     torch.manual_seed(1)
     maps = [torch.randn(images, 24, size[0] // s, size[1] // s) for s in (8, 16, 32)]
-    maps[0][1] = maps[1][1] = maps[2][1] = -20.0  # nothing is found there
+    maps[0][1] = maps[1][1] = maps[2][1] = -20.0  # nothing is found in this image
     return maps, [dict(img_shape=size, ori_shape=(50, 60 + i), scale_factor=(1.5, 1.2)) for i in range(images)]
 
 
@@ -244,22 +244,22 @@ def test_wrong_labels_on_a_gpu_are_refused_before_a_checkpoint(monkeypatch):
     losses = it[0].loss_by_feat(*it[0](features(1)), [objects([[8.0, 8.0, 30.0, 30.0]], [2])], [{}])
     assert all(value.isfinite() for value in losses.values())
     copied = copy.deepcopy(it)
-    assert get_state_dict(copied).keys() == copied.state_dict().keys()  # it has asked nothing
+    assert get_state_dict(copied).keys() == copied.state_dict().keys()  # the copy checks nothing
     with pytest.raises(ValueError, match='labels from 2 to 2, but num_classes=2'):
-        get_state_dict(it)  # as checkpoints are written
+        get_state_dict(it)  # as when a checkpoint is written
 
 
 class Counting(YOLOMeanLoss):
-    """Somebody's loss, which takes every target for a positive."""
+    """A user's loss that takes every target for a positive."""
 
     def forward(self, outputs, targets, ground_truth):
         return dict(loss_bbox=sum(len(level.labels) for level in targets))
 
 
 def test_a_loss_that_does_not_know_of_valid_gets_positives_only(way, monkeypatch):
-    """On a device targets are all pairs that might be positives."""
+    """On a device the targets include all pairs that might be positive."""
     it = head()
-    monkeypatch.setattr(it.label_range, 'check', lambda labels: None)  # needs a device
+    monkeypatch.setattr(it.label_range, 'check', lambda labels: None)  # it needs a device
     truth = [objects([[10.0, 10.0, 30.0, 40.0]], [1]), objects([[5.0, 5.0, 60.0, 50.0], [0.0, 0.0, 3.0, 3.0]], [0, 2])]
     (logits,) = it(features())
     expected = it.loss_by_feat(logits, truth, [{}] * 2)

@@ -1,4 +1,4 @@
-"""The head against MMDetection's: same weights, losses and detections, for a batch at once."""
+"""The YOLOv3 head against MMDetection's: weights, losses and detections, for a whole batch at once."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ TRAIN = dict(assigner=dict(type='mmcnn.GridAssigner', pos_iou_thr=0.5, neg_iou_t
 
 
 def head(kind='mmcnn.YOLOV3Head', classes=3, **cfg):
-    """A head with ``cfg``, which has the entries of its ``test_cfg``, too."""
+    """A head; ``cfg`` may also have entries of its ``test_cfg``."""
     own = {key: cfg.pop(key) for key in ('one_hot_smoother', 'train_cfg') if key in cfg}
     return MODELS.build(
         ConfigDict(
@@ -31,7 +31,7 @@ def head(kind='mmcnn.YOLOV3Head', classes=3, **cfg):
 
 
 def logits(spread=1.0, classes=3, images=3):
-    """Random maps; of the second image nothing is sure enough."""
+    """Random maps; in the second image every score is too low."""
     torch.manual_seed(0)
     maps = [spread * torch.randn(images, 3 * (5 + classes), SIZE[0] // s, SIZE[1] // s) for s in (32, 16, 8)]
     for each in maps:
@@ -58,7 +58,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize('spread', [1.0, 4.0])  # random, and as sure as a trained head
+@pytest.mark.parametrize('spread', [1.0, 4.0])  # random scores, and as high as a trained head's
 @pytest.mark.parametrize('case', CASES)
 def test_detections_are_mmdetections(case, spread, way):
     for rescale in (True, False):
@@ -73,14 +73,14 @@ def test_a_cfg_replaces_the_own(way):
 
 
 def test_candidates_without_suppression():
-    """On the CPU, where equal scores keep the order that sorting gives them, too."""
+    """On the CPU only, where sorting keeps equal scores in the same order."""
     found, expected = both('predict_by_feat', logits(), METAS, None, True, False)
     assert_same(found, expected)
     assert len(found[0]) == TEST['nms_pre'] and len(found[1]) == 0
 
 
 def test_the_maps_stay_as_they_are():
-    maps = [m[..., :1, :1].contiguous() for m in logits()]  # of one cell MMDetection's changes them
+    maps = [m[..., :1, :1].contiguous() for m in logits()]  # MMDetection's head changes maps of one cell
     before = [m.clone() for m in maps]
     head().predict_by_feat(maps, METAS)
     assert all(map(torch.equal, maps, before))

@@ -1,4 +1,4 @@
-"""Our configs of MMDetection's detectors against its own, with the same weights: the same losses and detections."""
+"""Our configs of MMDetection's detectors against its own, with the same weights: losses and detections."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def build(model):
 
 
 def random_statistics(model):
-    """What an untrained model lacks: statistics that differ, and scores above the thresholds."""
+    """Gives an untrained model statistics that differ and scores above the thresholds."""
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, _BatchNorm):
@@ -49,7 +49,7 @@ def random_statistics(model):
 
 
 def samples():
-    """Two images of other sizes in one batch, three and one objects."""
+    """A batch of two images of different sizes, with three objects and one object."""
     rng = np.random.default_rng(0)
     inputs, data_samples = [], []
     for size, boxes in (
@@ -72,7 +72,7 @@ def test_same_losses_and_detections(tmp_path, ours):
     cfg = load_config(ours)
     theirs = random_statistics(build(Config.fromfile(CONFIGS / name).model))
     mine = build(cfg.model)
-    # As a run with exponential moving averages is written: they are the state_dict.
+    # As a run with exponential moving averages writes it: state_dict has the averages.
     state = theirs.state_dict()
     raw = {'steps': torch.tensor(1), **{f'module.{key}': torch.zeros_like(value) for key, value in state.items()}}
     torch.save(dict(meta=dict(epoch=12), state_dict=state, ema_state_dict=raw), tmp_path / 'epoch_12.pth')
@@ -83,7 +83,7 @@ def test_same_losses_and_detections(tmp_path, ours):
     for model in (theirs, mine):
         model.eval()  # batch statistics of two images would only add noise
         with torch.no_grad():
-            torch.manual_seed(1)  # Faster R-CNN draws its samples
+            torch.manual_seed(1)  # Faster R-CNN samples at random
             batch = model.data_preprocessor(samples(), training=False)
             losses.append(model.loss(batch['inputs'], batch['data_samples']))
             batch = model.data_preprocessor(samples(), training=False)

@@ -1,4 +1,4 @@
-"""MMDetection's detectors whose samples lie where they learn it: a step and a prediction, without a compiler."""
+"""MMDetection's detectors with deformable convolutions train a step and predict without compiled operators."""
 
 from pathlib import Path
 
@@ -29,10 +29,10 @@ NAMES = {
 
 
 def narrow(name):
-    """The packaged config, its ResNet-50 a sixteenth as wide, built with random weights."""
+    """Builds the packaged config with a ResNet-50 of a sixteenth of the width and random weights."""
     model = Config.fromfile(CONFIGS / NAMES[name]).model
     model.backbone.update(base_channels=4, stem_channels=4, init_cfg=None, frozen_stages=-1, norm_eval=False)
-    model.test_cfg.get('rcnn', model.test_cfg).score_thr = 0.0  # untrained: no score is high
+    model.test_cfg.get('rcnn', model.test_cfg).score_thr = 0.0  # no untrained score is high
     neck = model.neck[0] if isinstance(model.neck, list) else model.neck
     neck.in_channels = [16, 32, 64, 128]
     with DefaultScope.overwrite_default_scope('mmdet'):
@@ -57,7 +57,7 @@ def batch():
 @pytest.mark.parametrize('name', NAMES)
 def test_trains_a_step_and_predicts(name):
     torch.manual_seed(0)
-    MessageHub.get_current_instance().update_info('epoch', 0)  # TOOD's head asks for it
+    MessageHub.get_current_instance().update_info('epoch', 0)  # TOOD's head reads it
     model = narrow(name).train()
     data = model.data_preprocessor(batch(), training=True)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
@@ -68,7 +68,7 @@ def test_trains_a_step_and_predicts(name):
         loss.backward()
         optimizer.step()
     deformable = {each: m for each, m in model.named_modules() if isinstance(m, (DeformConv2d, ModulatedDeformConv2d))}
-    assert deformable or name == 'TOOD'  # whose head calls the operator itself
+    assert deformable or name == 'TOOD'  # its head calls the operator directly
     without = [each for each, m in deformable.items() if m.weight.grad is None or not m.weight.grad.any()]
     assert not without
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())

@@ -1,4 +1,4 @@
-"""Our backbones in MMDetection's other detectors, and backbones of others in ours: no channel number is typed."""
+"""Our backbones in MMDetection's detectors, and other backbones in ours, without a channel number in the config."""
 
 import pytest
 
@@ -12,8 +12,8 @@ FPN = dict(type='FPN', out_channels=32, add_extra_convs='on_output', num_outs=5)
 HEAD = dict(num_classes=80, stacked_convs=1, feat_channels=32)
 FOCAL = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
 
-#: Detector: its neck, head, assigner, and what wiring has to fill in (channels of C3 to C5 at width 0.25 are 64, 96,
-#: 128).
+#: Detector: its neck, head, assigner, and what wiring has to fill in (C3 to C5 have 64, 96 and 128 channels at width
+#: 0.25).
 CASES = {
     'RetinaNet': (
         FPN,

@@ -23,7 +23,7 @@ def test_eager_it_is_pytorchs_to_the_bit(side):
 
 @pytest.mark.parametrize('side', [1, 7])
 def test_deterministic_it_calls_no_operator_without_such_a_gradient(side):
-    """And has PyTorch's values and gradients."""
+    """Values and gradients are still PyTorch's."""
     pool, x = ExportableAdaptiveAvgPool2d(side), torch.rand(2, 3, 10, 9, dtype=torch.float64, requires_grad=True)
     weight = torch.rand(2, 3, side, side, dtype=torch.float64)
     (expected,) = torch.autograd.grad((F.adaptive_avg_pool2d(x, side) * weight).sum(), x)

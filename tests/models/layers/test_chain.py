@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from mmcnn.models.layers import AveragePool, Chain, Conv, LocalNorm, MaxPool, chain_channels, widen_chain
 
 CONV = dict(norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU'))
-#: 3x3 of stride 2, then a fork of three, one of which forks again.
+#: A 3x3 of stride 2, then a fork into three branches, one of which forks again.
 TABLE = (
     Conv(6, 3, stride=2),
     (
@@ -87,6 +87,6 @@ def test_where_a_strided_convolution_is_padded_at_an_even_size(padding, pads):
 
 def test_local_norm_has_alexnets_constants():
     x = torch.rand(1, 7, 1, 1) * 100
-    squares = F.pad(x.square().flatten(), (2, 2)).unfold(0, 5, 1).sum(dim=1).view_as(x)  # over 5 channels
+    squares = F.pad(x.square().flatten(), (2, 2)).unfold(0, 5, 1).sum(dim=1).view_as(x)  # sums over 5 channels
     expected = x / (1 + 1e-4 / 5 * squares) ** 0.75
     torch.testing.assert_close(Chain(7, (LocalNorm(),), **CONV)(x), expected)

@@ -54,7 +54,7 @@ def test_without_gamma_there_is_no_such_parameter():
         'bn.bias', 'bn.num_batches_tracked', 'bn.running_mean', 'bn.running_var', 'conv.weight',
     ]  # fmt: skip
     x = torch.randn(8, 3, 5, 5)
-    y = layer(x)  # in training mode: normalised, plus beta, which is 0
+    y = layer(x)  # in training mode it is normalised, and beta is 0
     assert y.mean((0, 2, 3)).abs().max() < 1e-5 and (y.var((0, 2, 3)) - 1).abs().max() < 0.05
     y.square().sum().backward()
     assert layer.bn.bias.grad is not None
@@ -74,7 +74,7 @@ def test_an_activation_that_autograd_would_copy_is_in_place_in_evaluation_only(k
     asked = ConvNormAct(2, 3, 1, norm_cfg=None, act_cfg=dict(type=kind, inplace=False))
     assert not asked.eval().act.inplace
     relu = ConvNormAct(2, 3, 1, norm_cfg=None, act_cfg=dict(type='ReLU', inplace=True))
-    assert relu.act.inplace and relu.eval().act.inplace  # its gradient needs the output, which is there anyway
+    assert relu.act.inplace and relu.eval().act.inplace  # its gradient needs only the output
 
 
 def test_a_module_that_an_older_release_has_pickled_changes_its_mode():

@@ -13,7 +13,7 @@ def test_every_layer_sees_all_maps_before_it():
     kept = image.clone()
     out = block(image)
     assert out.shape == (2, 5 + 3 * 2, 6, 9)
-    assert torch.equal(image, kept) and torch.equal(out[:, :5], image)  # nothing works in place on a map that is kept
+    assert torch.equal(image, kept) and torch.equal(out[:, :5], image)  # maps that are kept are not changed in place
     for i, layer in enumerate(block.values()):
         assert torch.equal(out[:, 5 + 2 * i : 7 + 2 * i], layer(out[:, : 5 + 2 * i]))
 
@@ -25,5 +25,5 @@ def test_transition_activates_before_it_convolves():
     out = transition(x)
     assert out.shape == (1, 2, 3, 4)
     torch.testing.assert_close(out[:, :, 0, 0], expected[:, :, :2, :2].mean((2, 3)))
-    torch.testing.assert_close(out[:, :, 2, 3], expected[:, :, 4, 6])  # a corner's mean is of what is there
+    torch.testing.assert_close(out[:, :, 2, 3], expected[:, :, 4, 6])  # the mean at the corner is over one pixel
     assert Transition(4, 2, pool=False, **RELU)(x).shape == (1, 2, 5, 7)

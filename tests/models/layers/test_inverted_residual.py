@@ -50,7 +50,7 @@ def test_drop_path_drops_whole_branches_of_single_images():
         branch, out = block.eval()(image) - image, block.train()(image) - image
     kept = out.flatten(1).abs().amax(1) > 1e-6
     assert 16 < kept.sum() < 48
-    torch.testing.assert_close(out[kept], 2 * branch[kept], rtol=1e-4, atol=1e-5)  # the expectation stays
+    torch.testing.assert_close(out[kept], 2 * branch[kept], rtol=1e-4, atol=1e-5)  # which keeps the expectation
 
 
 def test_squeeze_excite_is_between_the_depthwise_and_the_last_convolution():
@@ -59,7 +59,7 @@ def test_squeeze_excite_is_between_the_depthwise_and_the_last_convolution():
     assert block.excite.reduce.weight.shape == (2, 16, 1, 1)
     with torch.no_grad():
         block.excite.expand.weight.zero_()
-        block.excite.expand.bias.fill_(-3)  # an h-sigmoid of exactly 0 closes the branch
+        block.excite.expand.bias.fill_(-3)  # the h-sigmoid is exactly 0 and closes the branch
         image = torch.randn(1, 8, 5, 5)
         closed = block.project(torch.zeros(1, 16, 5, 5))
         torch.testing.assert_close(block(image), image + closed)

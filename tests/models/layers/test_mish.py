@@ -1,4 +1,4 @@
-"""Mish in bfloat16 on a CPU: every number that the type has, beside float64."""
+"""Mish in bfloat16 on the CPU, for every finite number of the type, against float64."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def test_values_and_slopes_are_float64s_rounded():
     y = Mish()(x)
     y.sum().backward()
     assert type(y.grad_fn).__name__ == '_MishWithSlopeBackward'
-    # Half of the last of 8 bits. The slope has float32's rounding of its two terms beside, which cancel at -1.19.
+    # Half a unit in the last of 8 bits; the slope also has float32's rounding of two terms that cancel at -1.19.
     assert ((y.double() - expected).abs() <= expected.abs() * 2.0**-8 + 1e-37).all()
     assert ((x.grad.double() - wide.grad).abs() <= wide.grad.abs() * 2.0**-8 + 2.0**-23).all()
 

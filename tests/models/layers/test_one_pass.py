@@ -1,4 +1,4 @@
-"""Convolutions in one pass give what the convolution and the activation give one after the other."""
+"""One-pass convolutions against a convolution followed by an activation."""
 
 import copy
 import pickle
@@ -26,7 +26,7 @@ def made(conv, act=None):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """How often oneDNN's operator is called."""
+    """Counts the calls of oneDNN's operator."""
     seen = []
     for name in ('convolution', 'convolution_plus', 'packed'):
         original = getattr(one_pass, name)
@@ -114,7 +114,7 @@ def test_gradients_of_the_input_are_there():
 def test_another_weight_at_the_same_address_is_seen():
     conv, x = nn.Conv2d(8, 6, 3).requires_grad_(False), torch.randn(1, 8, 9, 9)
     unit = made(conv)
-    for factor in (1.0, 2.0, 3.0, 4.0):  # a result that is freed leaves its memory to the next
+    for factor in (1.0, 2.0, 3.0, 4.0):  # the next weight reuses the freed memory
         found = torch.func.functional_call(unit, dict(weight=conv.weight * factor), (x,))
         torch.testing.assert_close(found, F.conv2d(x, conv.weight * factor, conv.bias), **NEAR)
 
@@ -196,7 +196,7 @@ def test_plus(behind, side):
     assert torch.equal(plus(unit, x, shortcut, behind), expected)
     unit.conv = OnePassConv2d(unit.conv)
     torch.testing.assert_close(plus(unit, x, shortcut, behind), expected, **NEAR)
-    assert torch.equal(shortcut, kept)  # somebody else may need it
+    assert torch.equal(shortcut, kept)  # others may need it
     seen = []
     unit.register_forward_hook(lambda module, args, output: seen.append(output))
     torch.testing.assert_close(plus(unit, x, shortcut, behind), expected, **NEAR)
@@ -231,7 +231,7 @@ def test_a_dense_block_in_one_map(last):
     x = torch.randn(2, 8, 9, 7)
     x = x.to(memory_format=torch.channels_last) if last else x
     with torch.enable_grad():
-        expected = block(x).detach()  # parameters ask for gradients: maps are concatenated
+        expected = block(x).detach()  # parameters require gradients, so maps are concatenated
     found = block(x)
     torch.testing.assert_close(found, expected, **NEAR)
     assert found.is_contiguous(memory_format=torch.channels_last) == last

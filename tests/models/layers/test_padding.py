@@ -1,4 +1,4 @@
-"""'same' padding against TensorFlow's published rule, by hand and by brute force."""
+"""'same' padding against TensorFlow's published rule, by hand and exhaustively."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from mmcnn.models.layers.padding import pad_same, same_padding
 @pytest.mark.parametrize(
     ('size', 'kernel', 'stride', 'pads'),
     [
-        # Worked by hand: outputs = ceil(size / stride); they span (outputs - 1) * stride + kernel pixels.
+        # By hand: ceil(size / stride) outputs span (outputs - 1) * stride + kernel pixels.
         (224, 3, 2, (0, 1)),
         (225, 3, 2, (1, 1)),
         (224, 5, 2, (1, 2)),
@@ -57,7 +57,7 @@ def test_even_sizes_pool_as_in_caffe():
 
 
 def tensorflow_pads(size, kernel, stride):
-    """TensorFlow's documentation of 'SAME', in its own cases."""
+    """The case distinction of TensorFlow's documentation of 'SAME'."""
     along = max(kernel - stride, 0) if size % stride == 0 else max(kernel - size % stride, 0)
     return along // 2, along - along // 2
 

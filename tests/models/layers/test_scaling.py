@@ -3,7 +3,7 @@ import pytest
 from mmcnn.models.layers import make_divisible, scale_channels, scale_depth, scale_rows
 
 
-# YOLOv5's published widths and repeats for n (0.25, 0.33), s (0.5, 0.33), m (0.75, 0.67) and x (1.25, 1.33).
+# YOLOv5's published widths and depths: n (0.25, 0.33), s (0.5, 0.33), m (0.75, 0.67) and x (1.25, 1.33).
 @pytest.mark.parametrize(
     ('factor', 'widths'),
     [(0.25, (16, 32, 64, 128, 256)), (0.75, (48, 96, 192, 384, 768)), (1.25, (80, 160, 320, 640, 1280))],
@@ -18,7 +18,7 @@ def test_repeats(factor, repeats):
 
 
 def test_edges():
-    assert scale_channels(100, 1.0) == 100  # published widths are never rounded at full width
+    assert scale_channels(100, 1.0) == 100  # at full width the published channels are not rounded
     assert scale_channels(36, 0.5) == 24
     assert scale_depth(1, 0.33) == 1 and scale_depth(0, 0.33) == 0
 
@@ -28,7 +28,7 @@ def test_rows_keep_the_last(factor, rows):
     assert ''.join(scale_rows('abcde', factor)) == rows
 
 
-# 18 goes up because 16 is more than a tenth below it; the others are MobileNetV2's widths at multiplier 0.35 and 1.3.
+# 18 rounds up because 16 is more than a tenth below it; the others are MobileNetV2's widths at 0.35 and 1.3.
 @pytest.mark.parametrize(
     ('channels', 'expected'), [(18, 24), (3, 8), (8.4, 8), (11.2, 16), (33.6, 32), (41.6, 40), (1664, 1664)]
 )

@@ -6,7 +6,7 @@ import mmcnn
 from mmcnn.models.layers import ConvNormAct, InvertedResidual, add_shortcut
 from mmcnn.registry import BACKBONE_FAMILIES
 
-mmcnn.list_backbones()  # registers them
+mmcnn.list_backbones()  # registers the families
 #: The first row of each family.
 FAMILIES = list({cls: name for name, cls in reversed(BACKBONE_FAMILIES.items())}.values())
 
@@ -40,10 +40,10 @@ def test_what_a_hook_has_kept_stays_as_it_was():
 @pytest.mark.parametrize('hooked', ['', 'bn'])
 @pytest.mark.parametrize('name', ['resnet50', 'resnet50v2', 'mobilenetv2', 'xception', 'cspresnet50'])
 def test_hooks_of_gradients_see_them(name, hooked):
-    """PyTorch makes views for them, which must not be overwritten."""
+    """PyTorch creates views for the hooks, and these must not be overwritten."""
     backbone, seen = mmcnn.build_backbone(name, widen_factor=0.125, deepen_factor=0.33).train(), []
     for module in backbone.modules():
-        if isinstance(module, ConvNormAct) and type(module.act) is nn.Identity:  # others may work in place themselves
+        if isinstance(module, ConvNormAct) and type(module.act) is nn.Identity:  # other activations may work in place
             module.get_submodule(hooked).register_full_backward_hook(lambda *args: seen.append(args))
     x = torch.randn(2, 3, 64, 64, requires_grad=True)
     sum(each.square().mean() for each in backbone(x)).backward()
@@ -65,7 +65,7 @@ def test_a_recorded_graph_has_a_plain_sum():
 
 @pytest.mark.parametrize('name', FAMILIES)
 def test_gradients_are_those_of_a_network_with_hooks(name):
-    """Hooks, which keep every map alive, switch off what is written in place; the numbers stay."""
+    """Hooks keep every map alive, so nothing is written in place; the numbers are the same."""
 
     def gradients(hooks):
         torch.manual_seed(0)
@@ -75,7 +75,7 @@ def test_gradients_are_those_of_a_network_with_hooks(name):
             for module in backbone.modules():
                 if isinstance(module, ConvNormAct | nn.Conv2d):
                     module.register_forward_hook(lambda module, inputs, output: kept.append(output))
-        torch.manual_seed(1)  # of drop path
+        torch.manual_seed(1)  # for drop path
         maps = backbone(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2)))
         sum(each.square().mean() for each in maps).backward()
         return [*maps, *(p.grad for p in backbone.parameters())]

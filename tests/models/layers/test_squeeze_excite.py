@@ -26,7 +26,7 @@ def test_means_and_their_gradients_are_pytorchs():
 def test_gradient_of_the_means_is_no_map_of_its_own():
     x = torch.randn(3, 4, 5, 6, requires_grad=True)
     gradient = torch.autograd.grad(channel_means(x).sum(), x)[0]
-    assert gradient.untyped_storage().nbytes() == 3 * 4 * 4  # one float32 for each channel of each image
+    assert gradient.untyped_storage().nbytes() == 3 * 4 * 4  # one float32 per channel and image
 
 
 def test_transforms_of_the_means():

@@ -3,7 +3,7 @@ import torch
 
 from mmcnn.models.losses import bbox_iou
 
-# Vectors in double precision, boxes (cx, cy, w, h): IoU, GIoU, DIoU, CIoU without a gate, CIoU as MMDetection gates it.
+# Boxes (cx, cy, w, h) and, in float64: IoU, GIoU, DIoU, CIoU without a gate, CIoU with MMDetection's gate.
 VECTORS = [
     ((50, 50, 40, 20), (57, 53, 30, 30), 0.4912281, 0.3959900, 0.4694563, 0.4662599, 0.4694563),
     ((10, 10, 10, 10), (40, 40, 10, 20), 0.0, -0.8333333, -0.4965517, -0.4982412, -0.4965517),
@@ -26,7 +26,7 @@ def test_vectors(row):
 
 @pytest.mark.parametrize('row', VECTORS, ids=lambda row: str(row[0]))
 def test_mmdet_gates_the_aspect_term(row):
-    """Why MMDetection's CIoULoss is not used: it drops the aspect term at IoU <= 0.5."""
+    """MMDetection's CIoULoss is not used because it drops the aspect term at IoU <= 0.5."""
     from mmdet.models.losses.iou_loss import ciou_loss
 
     box, target = (torch.cat([b[:2] - b[2:] / 2, b[:2] + b[2:] / 2])[None] for b in pair(row))

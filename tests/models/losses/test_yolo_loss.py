@@ -8,7 +8,7 @@ from mmcnn.models.task_modules import LevelOutput, RatioAssigner, ShapeIoUAssign
 
 V5 = [[(10, 13), (16, 30), (33, 23)], [(30, 61), (62, 45), (59, 119)], [(116, 90), (156, 198), (373, 326)]]
 STRIDES = (8, 16, 32)
-#: YOLOv5's low-augmentation gains, a batch of one.
+#: YOLOv5's gains for low augmentation, with a batch of one.
 LOW = dict(box_gain=0.05, obj_gain=1.0, cls_gain=0.5, obj_by_area=True, nominal_batch_size=1)
 
 
@@ -63,14 +63,14 @@ def test_objectness_target_is_the_detached_ciou():
     levels = outputs()
     targets = assigned(levels, [(321, 203, 60, 90)], [5], [0])
     YOLOMeanLoss(**{**LOW, 'box_gain': 0.0})(levels, targets, None)['loss_obj'].backward()
-    # d BCE(0, target) / d logit = 0.5 - target; the mean over the level's slots times its weight.
+    # d BCE(0, target) / d logit = 0.5 - target; the loss is the mean over the level's slots times its weight.
     gradient = levels[0].maps.grad[..., 4] * 80 * 80 * 3 / 4
     slots = (targets[0].image, targets[0].anchor, targets[0].row, targets[0].column)
     assert (1 - (0.5 - gradient[slots])).mean().item() == pytest.approx(0.8897200, abs=1e-6)
     others = torch.ones_like(gradient, dtype=torch.bool)
     others[slots] = False
     assert torch.allclose(gradient[others], torch.tensor(0.5, dtype=gradient.dtype))
-    assert levels[0].maps.grad[..., :4].abs().max() == 0  # nothing flows into the box from the objectness
+    assert levels[0].maps.grad[..., :4].abs().max() == 0  # objectness has no gradient to the box
 
 
 DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU'))]
@@ -78,7 +78,7 @@ DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.i
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_of_objects_in_one_slot_the_last_one_is_the_objectness_target(device):
-    """A GPU would write any of them."""
+    """An ordinary indexed write on a GPU would keep any of them."""
     widths = [40 + i % 37 for i in range(300)] + [33]
     with torch.device(device):
         levels = outputs()
@@ -118,7 +118,7 @@ def test_settings_scale_what_they_say():
 
 
 def test_accumulated_micro_batches_equal_the_batch():
-    """4 x 16 images, a mean over the four, against 64 at once; every micro-batch has the same positives."""
+    """The mean over 4 x 16 images against 64 at once; every micro-batch has the same positives."""
     torch.manual_seed(3)
     maps = [torch.randn(64, 3, 64 // s, 64 // s, 9, dtype=torch.float64) for s in STRIDES]
     box, label = (33.0, 21.0, 20.0, 25.0), 2
@@ -165,11 +165,11 @@ def test_darknet_sums_over_an_image_and_averages_over_images():
 def test_darknet_one_object():
     levels = outputs(coder=EXP)
     losses, targets = darknet(levels, [(100, 100, 20, 20)], [5], [0], box_gain=1.0)
-    # Shape IoU over 0.213 of a 20 x 20 object with YOLOv3's nine anchors: (10, 13), (16, 30), (33, 23), (30, 61); the
-    # fourth has 400 / 1830 = 0.2186.
+    # A 20 x 20 object has a shape IoU over 0.213 with four of YOLOv3's nine anchors: (10, 13), (16, 30), (33, 23) and
+    # (30, 61), the last with 400 / 1830 = 0.2186.
     assert [t.anchor.tolist() for t in targets] == [[0, 1, 2], [0], []]
     assert losses['loss_cls'].item() == pytest.approx(4 * 80 * math.log(2))
-    # Zero logits: the box is the anchor at its cell's middle, (100, 100) on the /8 level, (104, 104) on the /16 level.
+    # With zero logits a box is its anchor at the cell's centre: (100, 100) at stride 8, (104, 104) at stride 16.
     same_place = [(10 * 13, 10, 13), (16 * 20, 16, 30), (20 * 20, 33, 23)]
     expected = 0.0
     for inter, w, h in same_place:
@@ -185,7 +185,7 @@ def test_darknet_one_object():
 
 
 def test_darknet_ignores_sure_slots_on_an_object():
-    """A slot that is no positive is left out if its box fits an object *and* it is sure of some class."""
+    """A slot that is not positive is ignored if its box overlaps an object *and* it has a high class score."""
     coder = YOLOGridCoder(1.0, 'exp')
 
     def counted(logit, box):
@@ -193,19 +193,19 @@ def test_darknet_ignores_sure_slots_on_an_object():
         with torch.no_grad():
             for level in levels:
                 level.maps[..., 5:] = -4.0
-            levels[0].maps[0, 2, 12, 13, 5 + 7] = logit  # its box: (108, 100) and the anchor 33 x 23
+            levels[0].maps[0, 2, 12, 13, 5 + 7] = logit  # its box is the anchor 33 x 23 at (108, 100)
         losses, _ = darknet(levels, [box], [5], [0])
         return round(losses['loss_obj'].item() / math.log(2))
 
     sure, unsure = math.log(0.6 / 0.4), math.log(0.2 / 0.8)
-    near = (103.0, 100.0, 33.0, 23.0)  # its own cell is column 12; IoU with the slot's box is 28 / 38 = 0.74
+    near = (103.0, 100.0, 33.0, 23.0)  # its cell is in column 12; its IoU with the slot's box is 28 / 38 = 0.74
     assert counted(unsure, near) - counted(sure, near) == 1
-    apart = (83.0, 100.0, 33.0, 23.0)  # IoU (33 - 25) / (33 + 25): below 0.7, so sureness changes nothing
+    apart = (83.0, 100.0, 33.0, 23.0)  # IoU (33 - 25) / (33 + 25) is below 0.7, so the score changes nothing
     assert counted(unsure, apart) == counted(sure, apart)
 
 
 def test_darknet_shared_slot():
-    """Two objects on one slot share its box loss, and each sets its own class."""
+    """Two objects in one slot share its box loss, and each sets its own class."""
     levels = outputs(coder=EXP, classes=4)
     single, _ = darknet(outputs(coder=EXP, classes=4), [(100, 100, 8, 8)], [1], [0])
     double, targets = darknet(levels, [(100, 100, 8, 8)] * 2, [1, 3], [0, 0])

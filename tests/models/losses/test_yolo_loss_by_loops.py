@@ -14,12 +14,12 @@ ANCHORS = [[(10, 13), (16, 30), (33, 23)], [(30, 61), (62, 45)]]
 STRIDES = (8, 16)
 CODERS = {'mean': YOLOGridCoder(), 'darknet': YOLOGridCoder((1.2, 1.1), 'exp')}
 SIZE = (32, 64)
-#: Seeds where Darknet's loss ignores some slots.
+#: Seeds with which Darknet's loss ignores some slots.
 IGNORING = (3, 6)
 
 
 def batch(seed, kind):
-    """Maps that lie on some objects, and objects on borders, in shared slots, of every image but some."""
+    """Maps with boxes on some objects; objects lie on borders and in shared slots, and some images have none."""
     generator, rng = torch.Generator().manual_seed(seed), random.Random(seed)
     images, classes = rng.choice([1, 2, 3]), rng.choice([1, 3])
     levels = []
@@ -49,7 +49,7 @@ def batch(seed, kind):
 
 
 def by_slot(targets):
-    """Slot -> its positives, (predicted box is found by it, object's box, label) in the order of the assigner."""
+    """Slot -> its positives (object's box, label), in the assigner's order."""
     found = {}
     for n, a, r, c, box, label in zip(*(each.tolist() for each in targets[:6]), strict=True):
         found.setdefault((n, a, r, c), []).append((torch.tensor(box, dtype=torch.float64), label))
@@ -76,7 +76,7 @@ def mean_loss(levels, targets):
             for box, label in owners:
                 iou = bbox_iou(predicted(level, slot) / level.stride, box / level.stride)
                 total = total + 0.05 * (1 - iou) / count
-                wanted[slot] = iou.detach().clamp(min=0)  # the last one stays
+                wanted[slot] = iou.detach().clamp(min=0)  # the last one is kept
                 if classes > 1:
                     for k in range(classes):
                         loss = bce(level.maps[slot][5 + k], float(k == label))
@@ -120,7 +120,7 @@ def test_losses_and_gradients(kind, seed, fixed, monkeypatch):
 
     if fixed:
         monkeypatch.setattr(host_device, 'selects_freely', lambda tensor: False)
-        monkeypatch.setattr(module, 'MAX_PAIRS', 500)  # objects in several parts
+        monkeypatch.setattr(module, 'MAX_PAIRS', 500)  # objects are processed in several chunks
     loss = YOLOMeanLoss(level_balance=(4.0, 1.0)) if kind == 'mean' else DarknetLoss()
     found = sum(loss(levels, assigner.assign(*given), objects).values())
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

@@ -23,7 +23,7 @@ def test_published_count_and_shapes():
 
 
 def test_follows_the_cfg_layer_by_layer():
-    """Layers 105 to 158 of yolov4.cfg as plain functions over the neck's tensors, which come in the file's order."""
+    """Layers 105 to 158 of yolov4.cfg as plain functions over the neck's tensors, which are in the file's order."""
     neck = YOLOv4PAN((16, 32, 64), widen_factor=0.125).eval()
     with torch.no_grad():
         for name, value in neck.state_dict().items():

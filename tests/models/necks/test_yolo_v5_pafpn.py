@@ -5,7 +5,7 @@ from torch.nn import functional as F
 import mmcnn
 from mmcnn.models.necks import YOLOv5PAFPN
 
-# Parameters of layers 10, 13, 14, 17, 18, 20, 21, 23 of YOLOv5 v6, and of all of them together.
+# Parameters of layers 10, 13, 14, 17, 18, 20, 21 and 23 of YOLOv5 v6, and their sum.
 PARTS = ('reduce5', 'top_down4', 'reduce4', 'top_down3', 'down3', 'bottom_up4', 'down4', 'bottom_up5')
 PUBLISHED = {
     'n': (0.25, 0.33, None, 710_784),
@@ -30,8 +30,8 @@ def test_published_counts_and_shapes(size):
 
 
 def test_follows_the_graph_layer_by_layer():
-    """Layers 10 to 23 of YOLOv5 as plain functions over the neck's tensors, which come in the order of the layers."""
-    neck = YOLOv5PAFPN((32, 64, 128), widen_factor=0.125, deepen_factor=0.67).eval()  # two bottlenecks a C3
+    """Layers 10 to 23 of YOLOv5 as plain functions over the neck's tensors."""
+    neck = YOLOv5PAFPN((32, 64, 128), widen_factor=0.125, deepen_factor=0.67).eval()  # two bottlenecks per C3
     with torch.no_grad():
         for name, value in neck.state_dict().items():
             if 'running' in name:
@@ -49,7 +49,7 @@ def test_follows_the_graph_layer_by_layer():
     def c3(x, name):
         main, short = conv(x, f'{name}.main_conv'), conv(x, f'{name}.short_conv')
         for i in range(2):
-            main = conv(conv(main, f'{name}.blocks.{i}.conv1'), f'{name}.blocks.{i}.conv2')  # nothing added
+            main = conv(conv(main, f'{name}.blocks.{i}.conv1'), f'{name}.blocks.{i}.conv2')  # without shortcuts
         return conv(torch.cat([main, short], 1), f'{name}.final_conv')
 
     def up(x):

@@ -1,4 +1,4 @@
-"""Faster R-CNN's box head against MMDetection's: same weights, losses and detections."""
+"""Faster R-CNN's box head against MMDetection's: weights, losses and detections."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The RoI extractor against MMDetection's: same features and gradients."""
+"""The RoI extractor against MMDetection's: features and gradients."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def rois(count, largest):
 
 
 @pytest.mark.parametrize('levels', [1, 3])
-@pytest.mark.parametrize(('count', 'largest'), [(40, 120), (40, 10), (0, 10)])  # of all levels, of one, of none
+@pytest.mark.parametrize(('count', 'largest'), [(40, 120), (40, 10), (0, 10)])  # on all levels, on one, on none
 @pytest.mark.parametrize('factor', [None, 1.5])
 def test_features_and_gradients_are_mmdetections(levels, count, largest, factor):
     results = []

@@ -1,4 +1,4 @@
-"""The coder against MMDetection's, to the bit."""
+"""The coder against MMDetection's, bit for bit."""
 
 import pytest
 import torch

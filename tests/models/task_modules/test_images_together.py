@@ -1,4 +1,4 @@
-"""Suppression of several images at once against MMCV's of each."""
+"""NMS of several images at once against MMCV's image by image."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from mmcnn.models.task_modules.images_together import factors_of, kept_of_images
 
 def scene(counts):
     generator = torch.Generator().manual_seed(0)
-    corners = torch.rand(sum(counts), 2, generator=generator) * 60 - 15  # some reach out of the image
+    corners = torch.rand(sum(counts), 2, generator=generator) * 60 - 15  # some reach beyond the image
     boxes = torch.cat([corners, corners + torch.rand(sum(counts), 2, generator=generator) * 40], 1)
     scores = torch.rand(sum(counts), generator=generator)
     return boxes, scores, torch.randint(0, 3, (sum(counts),), generator=generator)
@@ -25,7 +25,7 @@ def scene(counts):
 )
 @pytest.mark.parametrize('most', [None, 7])
 def test_what_is_kept_is_mmcvs(nms, most):
-    """Boxes of a class reach into those of another by MMCV's shift, unless it goes class by class."""
+    """With MMCV's shift, boxes of one class overlap those of another, except where it goes class by class."""
     counts = [80, 0, 20]
     boxes, scores, labels = scene(counts)
     kept = kept_of_images(boxes, scores, labels, counts, nms, most)

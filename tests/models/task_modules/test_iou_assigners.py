@@ -1,4 +1,4 @@
-"""The assigners by IoU against MMDetection's, whose results they have to the last bit."""
+"""The IoU assigners against MMDetection's, bit for bit."""
 
 import mmdet.models.task_modules as theirs
 import pytest
@@ -12,7 +12,7 @@ WAITING = {'aten::_local_scalar_dense', 'aten::nonzero', 'aten::_unique2', 'aten
 
 
 class Waits(TorchDispatchMode):
-    """Operators for which the host would wait for a GPU, the use of a mask as an index among them."""
+    """Notes operators for which the host would wait for a GPU, including indexing with a mask."""
 
     def __init__(self):
         super().__init__()
@@ -27,7 +27,7 @@ class Waits(TorchDispatchMode):
 
 
 def boxes(count, seed, whole=True):
-    """Boxes on a coarse grid, so that many overlap to the same part."""
+    """Boxes on a coarse grid, so that many have the same IoU."""
     generator = torch.Generator().manual_seed(seed)
     corners = torch.randint(0, 24, (count, 2), generator=generator).float() * 4
     sizes = torch.randint(1, 9, (count, 2), generator=generator).float() * 4
@@ -50,7 +50,7 @@ def assert_equal(found, expected):
     assert found.gt_inds.dtype == expected.gt_inds.dtype
 
 
-THEIR_IOU = dict(type='mmdet.BboxOverlaps2D')  # found whatever the default scope is
+THEIR_IOU = dict(type='mmdet.BboxOverlaps2D')  # found in any default scope
 RPN = dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, match_low_quality=True)
 RCNN = dict(pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5, match_low_quality=False)
 
@@ -99,7 +99,7 @@ def test_the_iou_that_is_given_is_used():
 @pytest.mark.parametrize('mode', ['iou', 'iof', 'giou'])
 def test_iou_is_mmdetections(mode):
     one, two = boxes(40, 0, whole=False), boxes(50, 1, whole=False)
-    one[3] = one[3, :2].repeat(2)  # without area
+    one[3] = one[3, :2].repeat(2)  # an empty box
     ious = [module.BboxOverlaps2D()(one, two, mode) for module in (ours, theirs)]
     assert torch.equal(*ious)
     pairs = [module.BboxOverlaps2D()(one, two[:40], mode, is_aligned=True) for module in (ours, theirs)]

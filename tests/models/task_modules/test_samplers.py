@@ -1,4 +1,4 @@
-"""The sampler against MMDetection's: the same priors, and the same random numbers left for whoever comes next."""
+"""The sampler against MMDetection's: the same priors and the same state of the random generator."""
 
 import mmdet.models.task_modules as theirs
 import pytest
@@ -11,7 +11,7 @@ from mmcnn.compat.private_names import TorchDispatchMode
 
 
 class Numbers(TorchDispatchMode):
-    """Counts the times that the host would wait for a GPU."""
+    """Counts how often the host would wait for a GPU."""
 
     def __init__(self):
         super().__init__()
@@ -78,4 +78,4 @@ def test_the_host_waits_once():
     sampler, arguments = ours.RandomSampler(64, 0.5), scene(50, 400, 30)
     with Numbers() as numbers:
         sampler.sample(*arguments)
-    assert numbers.count <= 2  # two numbers, of one tensor
+    assert numbers.count <= 2  # two numbers of one tensor

@@ -29,7 +29,7 @@ def each(anchors, cells):
     return dict.fromkeys(anchors, cells)
 
 
-# Object (cx, cy, w, h) -> on each level {anchor: cells (column, row)}; worked out on paper for a 640 px input.
+# Object (cx, cy, w, h) -> for each level {anchor: cells (column, row)}, worked out by hand for a 640 px input.
 RATIO_VECTORS = [
     (
         (321, 203, 60, 90),
@@ -61,7 +61,7 @@ def test_ratio_neighbours_stay_inside_the_map():
     assert set(zip(level.column.tolist(), level.row.tolist(), strict=True)) == {(79, 39), (78, 39), (79, 38)} - {
         (78, 39),
         (79, 38),
-    }  # the centre lies in the far half of the last cell, so its neighbours would be outside
+    }  # the centre is in the far half of the last cell, so its neighbours are outside
 
 
 def test_ratio_own_cell_only():
@@ -119,7 +119,7 @@ def test_no_objects_and_who_is_whose(assigner):
     ids=['ratio', 'far neighbours', 'shape IoU'],
 )
 def test_fixed_shapes_have_the_same_positives_in_the_same_order(assigner, monkeypatch):
-    """What a GPU computes, which does not select: centres on borders of cells and of the image, shared slots."""
+    """A GPU does not select. Some centres are on borders of cells and of the image, and some slots are shared."""
     generator = torch.Generator().manual_seed(2)
     boxes = torch.rand(60, 4, generator=generator, dtype=torch.float64) * 300
     boxes[:20, :2] = (boxes[:20, :2] / 16).round() * 16

@@ -4,7 +4,7 @@ from mmdet.models.task_modules.coders import YOLOBBoxCoder
 
 from mmcnn.models.task_modules import DarknetBBoxCoder, LevelOutput, LevelTargets, YOLOGridCoder
 
-# t = (0.3, -0.7, 0.5, -0.2), cell (10, 7), stride 16, anchor (62, 45); expected centre and size in pixels.
+# Expected centre and size in pixels for t = (0.3, -0.7, 0.5, -0.2), cell (10, 7), stride 16, anchor (62, 45).
 VECTORS = [
     (dict(scale_xy=1, size='exp'), (169.191080, 117.308996, 102.220719, 36.842884)),
     (dict(scale_xy=1.05, size='exp'), (169.250634, 117.174446, 102.220719, 36.842884)),
@@ -33,7 +33,7 @@ def test_without_a_bound_sizes_are_darknet_s_as_long_as_they_are_finite():
     boxes = coder.decode(t, torch.zeros(2), torch.tensor([16.0, 400.0]), 8, 0)
     torch.testing.assert_close(boxes[0, 2:], torch.tensor([16.0, 400.0]) * t[0, 2:].exp())
     assert boxes.isfinite().all() and boxes[1, 2:].min() > 1e15
-    assert boxes[1, 2:].prod().isfinite()  # the area, in float32
+    assert boxes[1, 2:].prod().isfinite()  # the area is finite in float32
 
 
 def test_the_coder_of_yolov3_is_mmdetection_s_but_finite():
@@ -51,7 +51,7 @@ def test_unknown_size():
 
 
 def test_boxes_of_a_level_and_of_its_positives():
-    """Zero logits: every box is its anchor, in the middle of its cell."""
+    """With zero logits every box is its anchor at the centre of its cell."""
     anchors = torch.tensor([[10.0, 13.0], [16.0, 30.0]])
     maps = torch.zeros(1, 2, 2, 3, 5 + 4)
     maps[0, 1, 1, 2, 5:] = torch.arange(4.0)

@@ -1,4 +1,4 @@
-"""Numbers of classes, wherever they are."""
+"""The number of classes, wherever a config has it."""
 
 from mmcnn.models.wiring import set_num_classes, wire
 from tests.wired_models import faster_rcnn

@@ -1,4 +1,4 @@
-"""Numbers that are absent are filled in, those that are written are checked."""
+"""Missing numbers are filled in, and given ones are checked."""
 
 import pytest
 import torch
@@ -113,7 +113,7 @@ def test_yolov3_neck_is_coarse_to_fine():
         ),
         (dict(type='mmcnn.wired', backbone=dict(type='mmcnn.darknet53')), ["detector='...'"]),
         (
-            retinanet(backbone=dict(type='SwinTransformer')),  # computes with numbers: probed on the CPU
+            retinanet(backbone=dict(type='SwinTransformer')),  # does not run on meta, so it is probed on the CPU
             ['bbox_head.anchor_generator.strides=[8, 16, 32, 64, 128]', 'FPN, which has [4, 8, 16, 32, 64]'],
         ),
     ],

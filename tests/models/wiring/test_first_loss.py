@@ -1,4 +1,4 @@
-"""The loss of a drawn batch before the first step."""
+"""The loss on a drawn batch before the first step."""
 
 import random
 
@@ -25,7 +25,7 @@ def one_stage(**train_cfg):
 
 
 def mask_rcnn(mask_size):
-    """A Mask R-CNN whose mask head gives 28 x 28 places."""
+    """A Mask R-CNN whose mask head predicts 28 x 28 masks."""
     sampler = dict(type='RandomSampler', num=16, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=True)
     learns = dict(assigner=ASSIGNER, sampler=sampler, allowed_border=-1, pos_weight=-1, debug=False)
     nms = dict(type='nms', iou_threshold=0.7)
@@ -69,7 +69,7 @@ def test_what_fits_is_proven_and_leaves_nothing_behind():
 
 
 def test_a_misfit_that_only_objects_show_is_refused():
-    """Targets of 14 x 14 places for masks of 28 x 28: no forward without labels finds it."""
+    """Targets are 14 x 14 and masks 28 x 28; a forward pass without labels cannot find that."""
     assert prove_loss(mask_rcnn(28), Given(masks=True)) == []
     assert prove(mask_rcnn(14)) == []
     with pytest.raises(UsageError, match=r'the loss of the model fails at the first step: .*size'):
@@ -85,7 +85,7 @@ def test_what_the_data_lack_is_said():
     ('error', 'stride', 'refused'),
     [
         (RuntimeError('sizes must match'), None, True),
-        (RuntimeError('sizes must match'), 1, False),  # the drawn map may not be the one that the user's data give
+        (RuntimeError('sizes must match'), 1, False),  # the user's data may have another semantic map
         (TypeError('sizes must match'), None, False),
         (RuntimeError('a text is needed'), None, False),
     ],

@@ -1,4 +1,4 @@
-"""Images are normalised as the backbone's row says."""
+"""The data preprocessor gets the image format of the backbone's row."""
 
 import pytest
 
@@ -10,14 +10,14 @@ CAFFE = dict(mean=[103.939, 116.779, 123.68], std=[1.0] * 3, bgr_to_rgb=False)
 
 
 def preprocessor(backbone, **written):
-    """What ``wire`` makes of the data preprocessor of a detector."""
+    """The data preprocessor of a detector after ``wire``."""
     written = dict(type='DetDataPreprocessor') | written
     return wire(yolov4(backbone=dict(backbone, out_indices=(3, 4, 5)), data_preprocessor=written)).data_preprocessor
 
 
 def test_images_are_normalised_as_the_row_says():
     assert preprocessor(dict(type='mmcnn.vgg16'), pad_value=1) == dict(type='DetDataPreprocessor', pad_value=1, **CAFFE)
-    # Every way to name a row, and MMDetection's preprocessor or ours.
+    # The other ways to name a row, and our preprocessor.
     for backbone in (dict(type='mmcnn.VGG', variant='vgg16'), dict(type=mmcnn.models.backbones.VGG, variant='vgg16')):
         assert preprocessor(backbone, type='mmcnn.PlanPreprocessor') == dict(type='mmcnn.PlanPreprocessor', **CAFFE)
     unit = preprocessor(dict(type='mmcnn.cspdarknet53'))
@@ -29,7 +29,7 @@ def test_images_are_normalised_as_the_row_says():
     [dict(mean=None, std=None), dict(mean=[1, 2, 3], std=[4, 5, 6]), dict(bgr_to_rgb=True), dict(rgb_to_bgr=False)],
 )
 def test_what_is_written_of_the_images_stays(written):
-    """One of them says how the others are meant: a mean in BGR order, and no swap."""
+    """One given entry determines what the missing ones mean: a mean is in BGR order, and nothing is swapped."""
     written = dict(type='DetDataPreprocessor') | written
     assert preprocessor(dict(type='mmcnn.cspdarknet53'), **written) == written
 
@@ -44,7 +44,7 @@ def test_images_of_foreign_parts_and_of_plain_configs_stay_as_they_are():
     bare = dict(type='DetDataPreprocessor')
     foreign = yolov4(backbone=dict(type='ResNet', depth=18, out_indices=(1, 2, 3)), data_preprocessor=bare)
     assert wire(foreign).data_preprocessor == bare
-    plain = yolov4(type='SingleStageDetector', data_preprocessor=bare)  # as a run has recorded it
+    plain = yolov4(type='SingleStageDetector', data_preprocessor=bare)  # as a run records it
     del plain['detector']
     assert wire(plain).data_preprocessor == bare
     base = dict(type='BaseDataPreprocessor')  # normalises nothing

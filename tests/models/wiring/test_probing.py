@@ -1,4 +1,4 @@
-"""What parts give is asked or tried, without memory and without a change to random state."""
+"""Channels and strides of parts are read or probed, without memory and without changing the random state."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def test_what_the_meta_device_cannot_compute_runs_on_the_cpu():
 @pytest.mark.parametrize(
     ('cfg', 'expected'),
     [
-        # Its attribute in_channels is that of its last stage.
+        # Its attribute in_channels belongs to its last stage.
         (dict(type='MobileNetV2', out_indices=(1, 2, 4, 6)), Maps((24, 32, 96, 320), (4, 8, 16, 32))),
         (dict(type='EfficientNet', arch='b0', out_indices=(2, 3, 4)), Maps((24, 40, 112), (4, 8, 16))),
     ],
@@ -49,7 +49,7 @@ def test_weights_that_are_not_there_are_no_obstacle():
     ('stride', 'expected'), [(8.0, 8), (300 / 38, 8), (30.0, 32), (60.0, 64), (100.0, 100), (300.0, 300), (160.0, 160)]
 )
 def test_strides_are_whole_pixels(stride, expected):
-    """SSD's at 300 pixels are written 8, 16, 32, 64, 100, 300."""
+    """SSD's config for 300 pixels has 8, 16, 32, 64, 100, 300."""
     assert nearest_stride(stride) == expected
 
 

@@ -1,4 +1,4 @@
-"""A forward of the whole detector before its first step."""
+"""A forward pass of the whole detector before its first step."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.wired_models import faster_rcnn, retinanet, yolov4
 
 
 def two_stages():
-    """A Faster R-CNN that predicts, too."""
+    """A Faster R-CNN that can predict."""
     nms = dict(type='nms', iou_threshold=0.5)
     test_cfg = dict(
         rpn=dict(nms_pre=9, max_per_img=9, nms=nms, min_bbox_size=0), rcnn=dict(score_thr=0.05, nms=nms, max_per_img=9)
@@ -41,7 +41,7 @@ def test_single_stage_detectors_are_proven_without_memory(monkeypatch):
 
 
 def test_a_misfit_behind_the_proposals_is_named():
-    """By a number that says nothing of the maps, but of the extractor."""
+    """The wrong number describes the RoI extractor's output and not the maps."""
     model = wire(two_stages())
     model.roi_head.bbox_head.roi_feat_size = 5
     with pytest.raises(UsageError, match=r'the model fails at roi_head\.bbox_head\.shared_fcs\.0: .*multiplied'):
@@ -58,13 +58,13 @@ def test_a_misfit_of_a_dense_head_is_named():
 
 def test_a_part_that_cannot_be_built_is_refused_before_the_run():
     model = wire(retinanet())
-    model.bbox_head.loss_cls = dict(type='CrossEntropyLoss', use_sigmoid=True, use_mask=True)  # one or the other
+    model.bbox_head.loss_cls = dict(type='CrossEntropyLoss', use_sigmoid=True, use_mask=True)  # both is an error
     with pytest.raises(UsageError, match='the model fails at its construction'):
         prove(model)
 
 
 def test_a_package_that_is_missing_is_named_in_one_sentence(monkeypatch):
-    """As BoxInst says it, over two lines of its source."""
+    """BoxInst's message has a line break."""
     from mmdet.models.data_preprocessors import data_preprocessor
 
     monkeypatch.setattr(data_preprocessor, 'skimage', None)

@@ -1,4 +1,4 @@
-"""What MMDetection's parts do otherwise than the rule: one test for each entry of the tables."""
+"""Exceptions among MMDetection's parts: one test for each entry of the tables."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def single_stage(head, neck=None, **changes):
 
 
 def filled(cfg, path):
-    """What wire sets at ``bbox_head.in_channels``."""
+    """The value at a path such as ``bbox_head.in_channels`` after ``wire``."""
     node = wire(cfg)
     for key in path.split('.'):
         node = node[int(key)] if key.isdigit() else node.get(key)
@@ -23,7 +23,7 @@ def filled(cfg, path):
 
 
 def roi(**parts):
-    """A Faster R-CNN with an FPN of 32 channels and a shared head that makes 64 of them, and other heads beside it."""
+    """A Faster R-CNN with an FPN of 32 channels, a shared head that outputs 64, and the given parts."""
     model = faster_rcnn()
     shared = dict(type='mmcnn.LastStages', backbone=dict(type='mmcnn.darknet53', widen_factor=0.0625), after=4)
     model['neck']['out_channels'] = model['rpn_head']['feat_channels'] = 32
@@ -66,7 +66,7 @@ def test_solo_resizes_the_maps_and_keeps_its_strides():
     neck = dict(type='FPN', out_channels=16, num_outs=5)
     wired = wire(dict(type='SOLO', backbone=dict(BACKBONE, out_indices=(2, 3, 4, 5)), neck=neck, mask_head=head))
     assert wired.mask_head.strides == [8, 8, 16, 32, 32] and wired.mask_head.in_channels == 16
-    # So do those that derive from it.
+    # So do heads derived from it.
     wired = wire(dict(type='SOLO', backbone=dict(BACKBONE, out_indices=(2, 3, 4, 5)), neck=neck,
                       mask_head=dict(head, type='DecoupledSOLOHead')))  # fmt: skip
     assert wired.mask_head.strides == [8, 8, 16, 32, 32]
@@ -92,7 +92,7 @@ def test_the_extractor_of_a_semantic_map_has_a_width_of_its_own():
     extractor = dict(type='SingleRoIExtractor', roi_layer=layer, out_channels=7, featmap_strides=[8])
     model = roi(semantic_roi_extractor=extractor)
     assert filled(model, 'roi_head.semantic_roi_extractor') == extractor
-    # All others are told what the neck gives.
+    # All other extractors get the neck's channels.
     with pytest.raises(
         ValueError, match=r'roi_head\.mask_roi_extractor\.out_channels=7 does not match FPN, which has 32'
     ):
@@ -111,7 +111,7 @@ HEADS = {
 
 @pytest.mark.parametrize('key', HEADS)
 def test_heads_beside_and_behind_a_shared_head(key):
-    """Those that see the maps of the FPN get its 32 channels, those behind the shared head its 64."""
+    """Heads on the FPN's maps get its 32 channels, heads behind the shared head get its 64."""
     model = roi(**{key: HEADS[key]})
     behind = probe(model['roi_head']['shared_head'], Maps((32,), (16,)), one_map=True).channels[0]
     assert behind == 64
@@ -121,7 +121,7 @@ def test_heads_beside_and_behind_a_shared_head(key):
 
 @pytest.mark.parametrize('key', ['roi_head', 'data_preprocessor', 'train_cfg', 'test_cfg', 'init_cfg'])
 def test_what_is_no_head_is_left_alone(key):
-    head = dict(type='RetinaHead', num_classes=3)  # a part that takes in_channels, in a place of another kind
+    head = dict(type='RetinaHead', num_classes=3)  # a head where no head belongs
     cfg = dict(retinanet(), **{key: head})
     walked = [each.path for each in slots(wire(retinanet()) | {key: head}) if isinstance(each, Slot)]
     assert (key,) not in walked and cfg[key] == head

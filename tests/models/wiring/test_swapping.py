@@ -1,4 +1,4 @@
-"""Another backbone, and every number that described the old one."""
+"""Swapping the backbone and every number that describes it."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_swap_keeps_levels_and_drops_what_belonged_to_the_old_backbone():
     )
     assert {key: swapped.data_preprocessor[key] for key in expected} == expected
     assert 'normalised as darknet53 expects' in notes[3]
-    assert swap_backbone(swapped, 'mmcnn.darknet53') == (swapped, [])  # nothing left to say
+    assert swap_backbone(swapped, 'mmcnn.darknet53') == (swapped, [])  # nothing more to change
 
 
 def test_swap_counts_levels_of_mmdets_backbones():
@@ -44,7 +44,7 @@ def test_swap_to_a_pyramid_does_without_the_fpn():
     wired = wire(swapped)
     assert wired.rpn_head.in_channels == wired.roi_head.bbox_head.in_channels == 256
     assert wired.rpn_head.anchor_generator.strides == [4, 8, 16, 32, 64]
-    with pytest.raises(ValueError, match=r'VGG \(vgg16\) has no level 6'):  # and not the other way
+    with pytest.raises(ValueError, match=r'VGG \(vgg16\) has no level 6'):  # the reverse is refused
         swap_backbone(swapped, 'vgg16')
 
 
@@ -64,7 +64,7 @@ def test_swap_to_a_pyramid_of_release_0_1(monkeypatch):
     'model',
     [
         yolov4(),  # another neck
-        retinanet(),  # level 7
+        retinanet(),  # it has level 7
         faster_rcnn(neck=dict(type='FPN', out_channels=32, num_outs=5, add_extra_convs='on_output')),
     ],
     ids=['yolov4', 'retinanet', 'extra convolutions'],
@@ -85,7 +85,7 @@ def test_swap_to_what_does_not_exist():
 
 
 def plain(**changes):
-    """A RetinaNet with all numbers of MMDetection's ResNet-18 in it, as its own configs are."""
+    """A RetinaNet with all numbers of MMDetection's ResNet-18, as in MMDetection's configs."""
     model = wire(
         retinanet(
             backbone=dict(type='ResNet', depth=18, out_indices=(1, 2, 3)),
@@ -110,7 +110,7 @@ def test_numbers_of_the_old_backbone_are_replaced_and_told():
 
 def test_a_wrong_number_of_a_kept_part_is_refused_by_wire():
     model = plain()
-    model.bbox_head.in_channels = 99  # wrong before and after: nobody's number to replace
+    model.bbox_head.in_channels = 99  # wrong for both backbones, so not a number to replace
     swapped, notes = swap_backbone(model, 'mobilenetv2')
     assert not any('bbox_head' in note for note in notes)
     with pytest.raises(UsageError, match=r'bbox_head\.in_channels=99 does not match FPN, which has 16'):
@@ -126,7 +126,7 @@ def test_others_go_by_their_scope():
 
 
 def single_map(neck, head, out_indices):
-    """A detector whose neck starts from the coarsest map."""
+    """A detector whose neck uses the coarsest map only."""
     backbone = dict(type='ResNet', depth=18, out_indices=out_indices)
     return dict(type='SingleStageDetector', backbone=backbone, neck=neck, bbox_head=head)
 
@@ -150,7 +150,7 @@ def test_necks_that_take_one_number_get_that_of_the_coarsest_map():
 
 
 def test_ssd_gets_extra_levels_from_any_backbone():
-    """Its neck passes two maps on and makes the others; strides follow the size of the image that it is made for."""
+    """The neck passes on two maps and computes the others; strides follow the image size of the config."""
     ssd = dict(
         type='SingleStageDetector',
         backbone=dict(type='SSDVGG', depth=16, with_last_pool=False, ceil_mode=True, out_indices=(3, 4),
