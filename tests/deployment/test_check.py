@@ -227,7 +227,7 @@ def test_values_at_the_second_size_decide(monkeypatch):
         ('fp16', None, {}, 'scores 0; with data=PATH, AP on its images decides'),
         ('fp16', 'bccd', {}, None),  # AP decides
         ('fp32', 'bccd', {}, 'scores 0'),
-        ('fp16', 'bccd', None, 'scores 0'),  # of random weights there is no AP
+        ('fp16', 'bccd', None, 'scores 0'),  # random weights have no AP
     ],
 )
 def test_detections_in_half_are_weighed_by_ap(precision, data, checkpoint, ends, monkeypatch):
@@ -258,7 +258,7 @@ def test_detections_in_half_are_weighed_by_ap(precision, data, checkpoint, ends,
         ('fp16', None, {}, 'differ; with data=PATH, AP on its images decides'),
         ('fp16', 'bccd', {}, None),  # AP decides
         ('fp32', 'bccd', {}, 'differ'),
-        ('fp16', 'bccd', None, 'differ'),  # of random weights there is no AP
+        ('fp16', 'bccd', None, 'differ'),  # random weights have no AP
     ],
 )
 def test_boxes_before_nms_in_half_are_weighed_by_ap(precision, data, checkpoint, ends, monkeypatch):
