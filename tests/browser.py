@@ -14,7 +14,7 @@ def driver():
         pytest.skip('needs Chromium and its driver: apt-get install chromium chromium-driver')
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    # No sandbox for root, who has none; /dev/shm is small in containers; what scrolls has arrived at once.
+    # Root cannot use the sandbox, /dev/shm is small in containers, and reduced motion makes scrolling instant.
     for each in (
         '--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--window-size=1000,1300',
         '--force-prefers-reduced-motion',

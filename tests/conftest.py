@@ -63,9 +63,9 @@ TINY = {
 
 
 def pytest_configure(config):
-    if hasattr(config, 'workerinput'):  # several processes with several threads each only wait for each other
+    if hasattr(config, 'workerinput'):  # threads of several processes would compete
         torch.set_num_threads(1)
-    # What several folders share; under importlib mode a conftest can import no file beside it.
+    # Fixtures for several folders; under importlib mode, a conftest cannot import files beside it.
     for name in ('small_runs', 'exported_files', 'browser', 'double_precision'):
         spec = spec_from_file_location(name, Path(__file__).with_name(f'{name}.py'))
         module = module_from_spec(spec)
@@ -79,7 +79,7 @@ def pytest_addoption(parser):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """The tables of two pages in docs, from what the tests recorded; also where several processes ran them."""
+    """Write the tables of two pages in docs from the tests' records, also after a run with several processes."""
     if not config.getoption('--write-parity'):
         return
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
@@ -120,7 +120,7 @@ def _seed():
 
 @pytest.fixture(scope='session', autouse=True)
 def _cache(tmp_path_factory):
-    """What is remembered of data goes to a folder of the tests, also in the processes that they start."""
+    """Cache data in a folder of the tests, including in the processes that they start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
         yield
@@ -128,7 +128,7 @@ def _cache(tmp_path_factory):
 
 @pytest.fixture
 def full_shm(monkeypatch):
-    """``full_shm(after)``: /dev/shm has room for so many semaphores more."""
+    """``full_shm(after)``: /dev/shm only has room for ``after`` more semaphores."""
 
     def fill(after=0):
         module, left = multiprocessing.synchronize._multiprocessing, [None] * after
@@ -147,7 +147,7 @@ def full_shm(monkeypatch):
 
 @pytest.fixture(scope='session')
 def shapes(tmp_path_factory):
-    """A data folder of 8 + 4 pictures of 64 x 64 pixels with circles, squares and triangles."""
+    """A data folder of 8 + 4 images of 64 x 64 pixels with circles, squares and triangles."""
     from mmcnn.datasets.folders.shapes import make_shapes
 
     return make_shapes(tmp_path_factory.mktemp('shapes') / 'data', num_train=8, num_val=4, size=64)
@@ -155,7 +155,7 @@ def shapes(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def shape_classes(tmp_path_factory):
-    """A classifier's data folder of 24 + 12 pictures of 64 x 64 pixels: circle, square, triangle."""
+    """A classifier's data folder of 24 + 12 images of 64 x 64 pixels: circle, square, triangle."""
     from mmcnn.datasets.folders.shapes import make_shape_classes
 
     return make_shape_classes(tmp_path_factory.mktemp('classes') / 'data', num_train=24, num_val=12, size=64)
@@ -163,9 +163,9 @@ def shape_classes(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def run_tool():
-    """Runs a tool as its command line would, in this process: ``run_tool('test', 'CHECKPOINT', cwd=folder)``.
+    """Run a tool in this process like its command line: ``run_tool('test', 'CHECKPOINT', cwd=folder)``.
 
-    Gives the exit code, and what went to stdout and stderr. A traceback fails the test.
+    Return the exit code, stdout and stderr. A traceback fails the test.
     """
 
     def run(name, *args, cwd='.'):
@@ -175,7 +175,7 @@ def run_tool():
             patch.chdir(cwd)
             try:
                 runpy.run_path(str(TOOLS / f'{name}.py'), run_name='__main__')
-            except SystemExit as end:  # the interpreter prints a text and makes it 1
+            except SystemExit as end:  # the interpreter prints a string and exits with 1
                 code = end.code if isinstance(end.code, int) else 1
                 if isinstance(end.code, str):
                     print(end.code, file=err)
@@ -186,13 +186,13 @@ def run_tool():
 
 @pytest.fixture(scope='session')
 def log_of():
-    """The whole text of the log files in a run's folder: ``log_of(work_dir)``."""
+    """``log_of(work_dir)``: the text of all log files in a run's folder."""
     return lambda work_dir: '\n'.join(path.read_text() for path in sorted(Path(work_dir).glob('*/*.log')))
 
 
 @pytest.fixture(scope='session')
 def train_tiny(run_tool, shapes):
-    """Trains a tiny YOLOv4: ``train_tiny(work_dir, 'key=value', ..., args=['--epochs', 1])``."""
+    """Train a tiny YOLOv4: ``train_tiny(work_dir, 'key=value', ..., args=['--epochs', 1])``."""
 
     def train(work_dir, *options, args=(), data=shapes, config='yolov4_cspdarknet53', cwd='.'):
         return run_tool(
@@ -205,15 +205,15 @@ def train_tiny(run_tool, shapes):
 
 @pytest.fixture(scope='session')
 def trained(train_tiny, tmp_path_factory):
-    """A finished run of two epochs: its ``work_dir``, ``checkpoint`` and what it printed (``out``).
+    """A finished run of two epochs: its ``work_dir``, ``checkpoint`` and output (``out``).
 
-    The work dir has the boxes of the last validation, too: val.bbox.json.
+    The work dir also has the boxes of the last validation: val.bbox.json.
     """
     work_dir = tmp_path_factory.mktemp('trained') / 'run'
     result = train_tiny(
         work_dir,
         f'val_evaluator.outfile_prefix={work_dir / "val"}',
-        'default_hooks.bn_statistics.windows=0',  # the network of two steps that the tests of inference look at
+        'default_hooks.bn_statistics.windows=0',  # tests of inference expect the network after two steps
         args=['--epochs', 2],
     )
     assert result.code == 0, result.err
@@ -222,11 +222,11 @@ def trained(train_tiny, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def step_and_predict():
-    """A real training step and a prediction of a detector on the CPU: ``step_and_predict(model_config)``.
+    """Run a training step and a prediction of a detector on the CPU: ``step_and_predict(model_config)``.
 
-    Two images of 96 x 128 pixels with small, middle and large objects of classes 0 to 2. Fails unless the loss, the
-    gradient of every trainable parameter and the detections are finite, the gradient reaches the first layer, and
-    something is found. Gives the built model.
+    There are two images of 96 x 128 pixels with small, medium and large objects of classes 0 to 2. It fails unless the
+    loss, the gradient of every trainable parameter and the detections are finite, the gradient reaches the first
+    layer, and something is found. Return the built model.
     """
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
@@ -285,7 +285,7 @@ def step_and_predict():
 
 @pytest.fixture(scope='session')
 def torchvision():
-    """torchvision; on a CPU torch PyPI's build loads once the operators that it lacks are declared."""
+    """torchvision; with a CPU torch, PyPI's build can be imported after declaring its missing operators."""
     with contextlib.suppress(ImportError, RuntimeError):
         import torchvision
 
@@ -312,7 +312,7 @@ def timm(torchvision):
 
 @pytest.fixture(scope='session')
 def train_classifier(run_tool, shape_classes):
-    """Trains a tiny Darknet-53 to classify: ``train_classifier(work_dir, 'key=value', ..., args=['--epochs', 1])``."""
+    """Train a tiny Darknet-53 to classify: ``train_classifier(work_dir, 'key=value', ..., args=['--epochs', 1])``."""
 
     def train(work_dir, *options, args=(), data=shape_classes):
         return run_tool(
@@ -325,7 +325,7 @@ def train_classifier(run_tool, shape_classes):
 
 @pytest.fixture(scope='session')
 def trained_classifier(train_classifier, tmp_path_factory):
-    """As ``trained``, of a classifier of three classes."""
+    """Like ``trained``, for a classifier with three classes."""
     work_dir = tmp_path_factory.mktemp('trained_classifier') / 'run'
     result = train_classifier(work_dir, args=['--epochs', 2])
     assert result.code == 0, result.err

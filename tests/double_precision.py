@@ -1,7 +1,7 @@
-"""Trainings in float64, whose end can be compared between processors: a plugin of tests/conftest.py.
+"""Trainings in float64, whose final weights can be compared between processors: a plugin of tests/conftest.py.
 
-In float32 the same steps of so small a network end up to 0.05 (of the weights' norm) apart when PyTorch picks other
-kernels: another processor, another number of threads. In float64 they end 2e-11 apart.
+In float32, the same steps of such a small network end up to 0.05 apart (relative to the weights' norm) when PyTorch
+picks other kernels, for another processor or number of threads. In float64, they end 2e-11 apart.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-#: What such a process begins with.
+#: The start of the code of such a process.
 PRELUDE = """
 import torch
 torch.set_default_dtype(torch.float64)
@@ -21,10 +21,9 @@ torch.Tensor.float = torch.Tensor.double  # the data preprocessors call it
 
 @pytest.fixture(scope='session')
 def in_double():
-    """Gives ``in_double.prelude``, the code that such a process begins with, and ``in_double.distance(end, expected)``.
+    """``in_double.prelude`` starts the code of such a process; ``in_double.distance(end, expected)`` compares weights.
 
-    The distance between the weights of a checkpoint and those of a safetensors file is relative to the norm of the
-    latter.
+    The distance is between the weights of a checkpoint and those of a safetensors file, relative to the latter's norm.
     """
 
     def distance(end: Path, expected: Path) -> float:

@@ -1,7 +1,7 @@
-"""Small exported detectors for the tests of runtime/ and of who uses it: a plugin of tests/conftest.py.
+"""Small exported detectors for the tests of runtime/ and its users: a plugin of tests/conftest.py.
 
-Each cell of 32 x 32 pixels gives a box of 48 x 48 that ends in its lower right corner; its scores are the means of the
-three channels, so that a detector of blue, green and red comes out.
+Each cell of 32 x 32 pixels gives a box of 48 x 48 that ends in the cell's lower right corner. Its scores are the means
+of the three channels, which makes it a detector of blue, green and red.
 """
 
 import json
@@ -17,7 +17,7 @@ CLASSES = ('blue', 'green', 'red')
 TEST_CFG = dict(
     score_thr=0.05, nms=dict(type='iou', iou_threshold=0.45), nms_pre=1000, max_per_img=100, multi_label=True
 )
-#: What every file begins with: images to boxes_ (N, B, 4), shares (N, B, 3) with the channels in BGR order.
+#: The start of every file: from images to boxes_ (N, B, 4) and shares (N, B, 3), with the channels in BGR order.
 NETWORK = """
   means = AveragePool <kernel_shape = [32, 32], strides = [32, 32]> (floats)
   bgr = Gather <axis = 1> (means, order)
@@ -43,7 +43,7 @@ NETWORK = """
   rows = Reshape (corners, deep)
   boxes_ = Transpose <perm = [0, 2, 1]> (rows)
 """
-#: The best three red ones of each image; the test sees to it that none suppresses another.
+#: Takes the three best red boxes of each image; tests must ensure that none suppresses another.
 NMS = """
   red = Constant <value_int = 2> ()
   of_red = Gather <axis = 2> (shares, red)
@@ -90,9 +90,9 @@ SIGNATURES = {
 
 
 def metadata_of(size=(64, 96), **changes):
-    """Metadata of a detector for canvases of ``size`` (H, W) in pixels; None: of any size.
+    """Return metadata of a detector for canvases of ``size`` (H, W) in pixels; None means any size.
 
-    ``input``, ``fit`` and ``test_cfg`` are changed by dicts.
+    ``input``, ``fit`` and ``test_cfg`` are dicts of changes.
     """
     fit = dict(scale=(96, 64), extra=0.0, value=(0.0,) * 3, canvas=size) | changes.pop('fit', {})
     values = dict(
@@ -109,7 +109,7 @@ def metadata_of(size=(64, 96), **changes):
 
 
 def model_of(metadata):
-    """The network that the metadata describe, as an ONNX model."""
+    """Return the network that the metadata describe, as an ONNX model."""
     import onnx.parser
 
     of = metadata.input
@@ -124,7 +124,7 @@ def model_of(metadata):
         f'most = Constant <value_float = {most}.0> ()',
         NETWORK,
     ]
-    if of.image_size:  # boxes end where the image ends
+    if of.image_size:  # clip boxes to the image
         nodes += [
             'turn = Constant <value_ints = [1, 0, 1, 0]> ()',
             'limits_ = Gather (im_size, turn)',
@@ -149,9 +149,9 @@ def model_of(metadata):
 def exported(tmp_path):
     """``exported(name='m.onnx', text='', network=None, **changes)``: the path of a file; see :func:`metadata_of`.
 
-    ``text`` stands in place of the metadata; None: there are none. ``network`` are metadata by which the network is
-    made, where they are others than those that the file has. ``exported.cells``, ``exported.metadata_of`` and
-    ``exported.model_of`` are the functions here.
+    ``text`` replaces the metadata; with None there are none. ``network`` are the metadata that the network is built
+    from, if they differ from the file's. ``exported.cells``, ``exported.metadata_of`` and ``exported.model_of`` are
+    the functions in this file.
     """
     import onnx
 
@@ -172,7 +172,7 @@ def exported(tmp_path):
 
 @pytest.fixture
 def exported_data(tmp_path):
-    """A data folder of three images: each colour once, and a red one that is annotated as blue."""
+    """A data folder of three images: one of each colour, and a red one annotated as blue."""
     red, green, folder = (0, 0, 255), (0, 255, 0), tmp_path / 'data'
     (folder / 'images').mkdir(parents=True)
     places = [(0, 1, red), (1, 2, green), (1, 1, red)]
@@ -190,7 +190,7 @@ def exported_data(tmp_path):
 
 
 def cells(*colours, shape=(2, 3), side=32):
-    """An image of ``shape`` cells: each of ``colours`` is (row, column, BGR); the others are black."""
+    """Draw an image of ``shape`` cells: each of ``colours`` is (row, column, BGR); other cells are black."""
     image = np.zeros((shape[0] * side, shape[1] * side, 3), np.uint8)
     for row, column, colour in colours:
         image[row * side : (row + 1) * side, column * side : (column + 1) * side] = colour

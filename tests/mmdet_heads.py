@@ -1,12 +1,12 @@
-"""What the tests of heads share that compute for a batch what MMDetection's compute image by image."""
+"""Assertions for tests of heads that compute a whole batch, while MMDetection's compute image by image."""
 
 import torch
 
 
 def assert_same(found, expected):
-    """Instances of each image: equal in number, order, boxes and types, and scores as far as sigmoid rounds alike.
+    """Assert equal instances per image: number, order, boxes, types, and scores up to the rounding of sigmoid.
 
-    On the CPU it rounds the last numbers of a tensor in another way than the others.
+    On the CPU, sigmoid rounds the last values of a tensor differently.
     """
     assert len(found) == len(expected)
     for ours, theirs in zip(found, expected, strict=True):

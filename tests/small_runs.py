@@ -18,7 +18,7 @@ import mmcnn.engine  # noqa: F401  registers the loop and the hooks
 
 
 class Net(BaseModel):
-    """A network with dropout, BatchNorm, and an input size that changes as MMDetection's BatchSyncRandomResize does."""
+    """A network with dropout, BatchNorm, and an input size that changes as with MMDetection's BatchSyncRandomResize."""
 
     def __init__(self):
         super().__init__()
@@ -38,7 +38,7 @@ class Net(BaseModel):
 
 
 class Pictures(torch.utils.data.Dataset):
-    """10 pictures with augmentation; ``bad``: picture -> what its pixels are."""
+    """10 images with augmentation; ``bad`` maps an image to the value of its pixels."""
 
     metainfo = {'classes': ('a',)}
 
@@ -65,7 +65,7 @@ class Value(BaseMetric):
     """A score that rises and falls."""
 
     def process(self, data_batch, data_samples):
-        random.random()  # a validation that draws does not shift the training
+        random.random()  # random draws in a validation must not shift the training
         torch.rand(1)
         self.results += data_samples
 
@@ -79,13 +79,13 @@ def collate(samples):
 
 @pytest.fixture
 def make_runner():
-    """``make_runner(work_dir, epochs, hooks, ...)``: a training of 5 batches an epoch, 2 a step, with EMA."""
+    """``make_runner(work_dir, epochs, hooks, ...)``: a training with 5 batches per epoch, 2 per step, and EMA."""
     count = iter(range(1000))
 
     def make(
         work_dir, epochs=3, hooks=(), bad=None, workers=0, checkpoint=None, val_interval=1, seed=4, logs=True, **kwargs
     ):
-        resume = kwargs.pop('resume', None)  # a path; True: MMEngine finds it
+        resume = kwargs.pop('resume', None)  # a path, or True to let MMEngine find it
         train = Pictures(bad)
         loop = dict(type='mmcnn.ResumableTrainLoop', max_epochs=epochs, val_interval=val_interval)
         loop |= kwargs.pop('loop', {})
@@ -134,7 +134,7 @@ def make_runner():
 
 @pytest.fixture
 def scores(monkeypatch):
-    """Makes these the scores of the validations."""
+    """Replace the scores of the validations."""
 
     def use(*values):
         left = list(values)

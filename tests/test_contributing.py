@@ -1,4 +1,4 @@
-"""The worked examples of CONTRIBUTING.md, followed to the letter."""
+"""The worked examples of CONTRIBUTING.md, followed literally."""
 
 import importlib.util
 import re
@@ -17,14 +17,14 @@ TEXT = (Path(__file__).resolve().parents[1] / 'CONTRIBUTING.md').read_text(encod
 
 
 def example(heading):
-    """The first Python block under a heading."""
+    """Return the first Python block below a heading."""
     block = re.search(rf'^## {heading}$.*?```python\n(.*?)```', TEXT, flags=re.MULTILINE | re.DOTALL)
     return textwrap.dedent(block[1])
 
 
 @pytest.fixture
 def registered(monkeypatch):
-    """Undoes what a test registers."""
+    """Undo a test's registrations."""
     monkeypatch.setattr(registry.MODELS, '_module_dict', dict(registry.MODELS.module_dict))
     families = dict(registry.BACKBONE_FAMILIES)
     yield

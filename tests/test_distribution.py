@@ -1,4 +1,4 @@
-"""The wheel and the source distribution: the same bytes whoever builds them, and nothing that does not belong there."""
+"""The wheel and the source distribution: reproducible bytes, and only the files that belong there."""
 
 import os
 import shutil
@@ -14,13 +14,13 @@ import mmcnn
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = f'mmcnn-{mmcnn.__version__}'
-#: What an earlier build, or an earlier packing of another release, has left in a clone.
+#: Files that an earlier build, also of another release, may have left in a clone.
 STALE = ('build/lib/mmcnn/stale.py', 'build/lib/tests/test_stale.py', 'build/bdist.linux-x86_64/wheel/mmcnn/stale.py')
 LISTED = ('mmcnn.egg-info/SOURCES.txt', 'setup.py\ntests/test_distribution.py\ndist/stale.bin\n')
 
 
 def build(kind, source, out):
-    """Call the hook of PEP 517 that pip and build call, as if on one and the same day."""
+    """Call the PEP 517 hook that pip and build call, with a fixed date."""
     code = f'import sys; from setuptools import build_meta; print(build_meta.build_{kind}(sys.argv[1]))'
     env = {**os.environ, 'SOURCE_DATE_EPOCH': '1700000000'}
     done = subprocess.run(
@@ -41,7 +41,7 @@ def clone(folder):
 
 @pytest.fixture(scope='module')
 def built(tmp_path_factory):
-    """Source distribution and wheel of a clone that was built before, and both from that source distribution."""
+    """Source distribution and wheel from a clone with stale files, and both from that source distribution."""
     folder = tmp_path_factory.mktemp('built')
     source = clone(folder / 'clone')
     for name in (*STALE, 'dist/stale.bin'):

@@ -1,4 +1,4 @@
-"""The report of the environment, also of one that is broken."""
+"""The report of the environment, including a broken one."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ def report():
 
 
 def write_package(site, module, code='', **versions):
-    """A package on the path, and distributions by their names (with _ for -)."""
+    """Write a package on the path, and distributions by name (with _ for -)."""
     (site / module).mkdir(parents=True)
     (site / module / '__init__.py').write_text(code)
     for name, version in versions.items():
@@ -51,7 +51,7 @@ def program(tmp_path, monkeypatch, name, code):
     monkeypatch.setenv('PATH', f'{folder}:/usr/bin:/bin')
 
 
-# -------------------------------------------------------------------------------------------------------- whole report
+# ---------------------------------------------------------------------------------------------------- the whole report
 
 
 def test_report_of_this_environment():
@@ -92,7 +92,7 @@ def test_no_personal_names(monkeypatch, tmp_path):
         ("'/data/jo/mmcnn' and /net/box7/jo, joy", "'/data/USER/mmcnn' and /net/HOST/USER, joy"),
     ):
         assert environment._without_names(line) == expected
-    monkeypatch.setenv('HOME', '/')  # as containers have it
+    monkeypatch.setenv('HOME', '/')  # as in containers
     assert environment._without_names('/opt/mmcnn') == '/opt/mmcnn'
 
 
@@ -160,7 +160,7 @@ def test_kinds_of_mmcv(site, monkeypatch, extension, expected):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A folder of the package in a repository with one commit, and its hash."""
+    """The package's folder in a repository with one commit, and the commit's hash."""
     root = tmp_path / 'my checkout'
     (root / 'mmcnn').mkdir(parents=True)
     (root / 'mmcnn' / '__init__.py').write_text('')

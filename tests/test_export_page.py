@@ -1,4 +1,4 @@
-"""The examples of docs/export.md, run as they stand there."""
+"""The examples of docs/export.md, run unchanged."""
 
 import os
 import re
@@ -16,17 +16,17 @@ DOCS = Path(__file__).resolve().parents[1] / 'docs'
 PYTHON = re.findall(
     r'^```python\n(.*?)^```', (DOCS / 'export.md').read_text(encoding='utf-8'), re.MULTILINE | re.DOTALL
 )
-#: What an example may print of a box.
+#: A line that an example may print for a box.
 LINE = re.compile(r'(\w+) (\d\.\d+) \[?([^\]]*)\]?')
 
 
 @pytest.fixture
 def detected(exported, monkeypatch, tmp_path):
-    """``detected(**changes)``: m.onnx and street.jpg in this folder, and what the runner finds in the image."""
+    """``detected(**changes)``: write m.onnx and street.jpg here, and return the runner's detections in the image."""
 
     def make(**changes):
         exported('m.onnx', form='nms', **changes)
-        # Larger than the input, so that it is resized, and of another aspect ratio, so that it is padded.
+        # The image is larger than the input and has another aspect ratio, so it is resized and padded.
         image = exported.cells((0, 0, (0, 0, 250)), (1, 1, (0, 0, 200)), (2, 3, (40, 30, 230)), shape=(3, 4), side=50)
         cv2.imwrite(str(tmp_path / 'street.jpg'), image)
         monkeypatch.chdir(tmp_path)
@@ -68,7 +68,7 @@ def test_python(code, changes, detected, capsys):
     ids=['float', 'uint8', 'im_size'],
 )
 def test_cpp(changes, detected, tmp_path):
-    """Needs $MMCNN_ONNXRUNTIME, the folder of an unpacked release of ONNX Runtime: include/ and lib/."""
+    """$MMCNN_ONNXRUNTIME must be the folder of an unpacked release of ONNX Runtime, with include/ and lib/."""
     library = os.environ.get('MMCNN_ONNXRUNTIME')
     if not library:
         pytest.skip('MMCNN_ONNXRUNTIME names no release of ONNX Runtime')

@@ -1,9 +1,9 @@
-"""A run that release 0.1.0 was stopped in: its checkpoint infers, tests and resumes as it did there.
+"""A stopped run of release 0.1.0: its checkpoint infers, tests and resumes as in that release.
 
-tests/data/run_of_0.1.0 was written by commit e08decb with the options below. It holds the checkpoint that a SIGTERM
-after iteration 4 of 9 left (inside the second epoch, between two batches of one optimizer step), the weights that the
-release itself ended with after resuming from it in float64 (tests/double_precision.py says why), what that checkpoint
-finds in the validation images, and the numbers of tools/test.py.
+tests/data/run_of_0.1.0 was written by commit e08decb with the options below. It has the checkpoint that was saved on
+SIGTERM after iteration 4 of 9 (inside the second epoch, between two batches of one optimizer step), the final weights
+after that release resumed from it in float64 (tests/double_precision.py explains why), the checkpoint's detections in
+the validation images, and the metrics of tools/test.py.
 """
 
 import importlib
@@ -39,7 +39,7 @@ def test_it_detects_the_same():
     for name, expected in EXPECTED['detections'].items():
         found = detector(FOLDER / 'data' / 'images' / name)
         best = np.array([row[:4] for row in expected])
-        # The scores of a network that has learned nothing are all but equal, so the order may change.
+        # An untrained network has nearly equal scores, so the order may change.
         for box in best:
             assert np.abs(found.boxes - box).max(axis=1).min() < 0.01
         np.testing.assert_allclose(found.scores[: len(best)], [row[4] for row in expected], atol=1e-4)
@@ -68,7 +68,7 @@ main({['train', 'yolov4_cspdarknet53', *map(str, options)]})
     first = json.loads(log.read_text().splitlines()[0])
     for name, value in EXPECTED['losses_after_the_resume'].items():
         assert first[name] == pytest.approx(value, rel=1e-6), name
-    # The run begins 0.19 from these weights.
+    # At the start of the run, the distance is 0.19.
     assert in_double.distance(tmp_path / 'run' / 'epoch_3.pth', FOLDER / 'end.safetensors') < 1e-6
 
 

@@ -1,4 +1,4 @@
-"""Fit against MMDetection's own pipeline, and against the geometry written out."""
+"""Fit, compared with MMDetection's pipeline and with hand-computed geometry."""
 
 import numpy as np
 import pytest

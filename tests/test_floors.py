@@ -1,4 +1,4 @@
-"""Who may import whom: every module stands on a floor, and imports point down, function-level ones too."""
+"""Imports between modules: every module is on a floor, and imports point down, including those in functions."""
 
 import ast
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-#: From the ground up. A module or package on a floor imports those of lower floors, and of its own what it holds.
-#: The longest name that fits a module says where it stands.
+#: From the ground up. A module or package imports from lower floors and from its own submodules.
+#: The longest matching name decides a module's floor.
 FLOORS = [
     [
         'errors',
@@ -37,19 +37,19 @@ FLOORS = [
     ['cli'],
     ['__main__'],
 ]
-#: Inside of models/, likewise.
+#: The floors inside of models/.
 MODELS = [
     ['layers', 'costs', 'live_memory', 'task_modules', 'data_preprocessors'],
     ['losses', 'necks', 'backbones', 'fuse'],
     ['families', 'dense_heads', 'roi_heads'],
     ['classifiers', 'wiring'],
 ]
-#: Rooms that know nothing of those named: engine/ of detection, plots/ of where its numbers come from, ...
+#: Packages that must not import those named: engine/ knows nothing of detection, console/ nothing of PyTorch, ...
 APART = {'engine': ['mmdet', 'mmcv', 'cv2'], 'console': ['torch', 'mmengine', 'mmdet'], 'ops': ['mmdet', 'mmcv']}
 
 
 def modules(folder):
-    """Name -> file of each module below a folder."""
+    """Return the name and file of each module below a folder."""
     found = {}
     for path in folder.rglob('*.py'):
         parts = path.relative_to(folder.parent).with_suffix('').parts
@@ -58,7 +58,7 @@ def modules(folder):
 
 
 def imports(name, path, known):
-    """Module -> line of what a module imports, those that only type checkers see aside."""
+    """Return the modules that a module imports and their lines, except for imports under TYPE_CHECKING."""
     tree, found = ast.parse(path.read_text()), {}
     package = name if path.name == '__init__.py' else name.rpartition('.')[0]
     unseen = {
@@ -88,7 +88,7 @@ def graph(folder):
 
 
 def floor_of(name, floors):
-    """The number of a module's floor."""
+    """Return the number of a module's floor."""
     fits = [
         (len(each), number)
         for number, floor in enumerate(floors)
@@ -100,7 +100,7 @@ def floor_of(name, floors):
 
 
 def upward(edges, package, floors):
-    """Imports that point up, and those between two rooms of one floor."""
+    """Return imports that point up, and those between two packages on one floor."""
     wrong = []
     for name, imported in edges.items():
         for other, line in imported.items():
@@ -115,7 +115,7 @@ def upward(edges, package, floors):
 
 
 def circles(edges):
-    """Modules that import themselves by way of others: the strongly connected components of more than one."""
+    """Return import cycles: the strongly connected components of more than one module."""
     order, lowest, stack, found = {}, {}, [], []
 
     def visit(name):
@@ -153,7 +153,7 @@ def test_imports_point_down(edges):
 
 
 def test_only_the_face_loads_what_is_above_it(edges):
-    """``mmcnn.train`` and the like are named in mmcnn/__init__.py, and imported from it by nobody in the package."""
+    """mmcnn/__init__.py exports ``mmcnn.train`` and others, but no module in the package imports them from it."""
     assert not {name: imported['mmcnn'] for name, imported in edges.items() if 'mmcnn' in imported}
 
 
@@ -172,7 +172,7 @@ def test_only_the_command_line_knows_arguments(edges):
 
 
 def test_every_room_is_in_contributing():
-    """The list of floors in CONTRIBUTING.md is this one."""
+    """CONTRIBUTING.md has the same list of floors."""
     text = (ROOT / 'CONTRIBUTING.md').read_text()
     listed = text.partition('Imports point down only')[2].partition('```')[2].partition('```')[0]
     floors = [line.split() for line in reversed(listed.strip().splitlines())]

@@ -13,7 +13,7 @@ def smooth(height, width):
 
 
 def block_means(image, reduction):
-    """Means of blocks of reduction x reduction pixels, the last ones repeated where they are not full."""
+    """Return means of blocks of reduction x reduction pixels; incomplete blocks repeat their last pixels."""
     rows, columns = (-side % reduction for side in image.shape[:2])
     image = np.pad(image.astype(float), ((0, rows), (0, columns), (0, 0)), mode='edge')
     height, width = (side // reduction for side in image.shape[:2])
@@ -65,7 +65,7 @@ FLAGS = {
 
 
 def jpeg_files():
-    """Files of every layout that cameras and programs write: (name, bytes), 97 x 125 pixels, sharp in all colours."""
+    """Yield files of every layout that cameras and programs write: (name, bytes), 97 x 125 px, with sharp colours."""
     image = np.random.default_rng(1).integers(0, 256, (97, 125, 3), np.uint8)
     picture = Image.fromarray(image)
     for subsampling in ('4:4:4', '4:2:2', '4:2:0'):
@@ -114,7 +114,7 @@ def test_what_is_not_needed_of_a_jpeg_file_is_not_decoded(tmp_path, monkeypatch)
     heights.clear()
     for share in (0.25, 0.95, 1.0):
         read_image_file(path, 1, share)
-    assert heights == [128, 464, 480]  # 120 rows, and two that their colours depend on, are 7.6 blocks of 16
+    assert heights == [128, 464, 480]  # 120 rows and the two that affect their colours take 7.6 blocks of 16
 
 
 def test_without_the_extra_opencv_decodes(tmp_path, monkeypatch):
@@ -126,7 +126,7 @@ def test_without_the_extra_opencv_decodes(tmp_path, monkeypatch):
 
 
 def test_a_damaged_jpeg_file_is_read_as_opencv_reads_it_or_named(tmp_path):
-    """Bytes of the head changed at random: never anything but an image or the sentence."""
+    """With random bytes in the header, the result is always an image or the error."""
     path = tmp_path / 'x.jpg'
     whole = cv2.imencode('.jpg', smooth(96, 128))[1].tobytes()
     rng = np.random.default_rng(0)

@@ -5,7 +5,7 @@ from mmcnn.launchers import VARIABLES, rank, world_size
 
 @pytest.fixture
 def variables(monkeypatch):
-    """Sets variables where no launcher has set any: ``variables(RANK=1)``."""
+    """Set environment variables, and remove those of other launchers: ``variables(RANK=1)``."""
     for name in (name for names in VARIABLES.values() for name in names):
         monkeypatch.delenv(name, raising=False)
     return lambda **values: [monkeypatch.setenv(name, str(value)) for name, value in values.items()]

@@ -1,4 +1,4 @@
-"""What mmcnn needs of an operating system: it trains and detects without what Windows lacks."""
+"""mmcnn trains and detects without the features that Windows lacks."""
 
 import ast
 import os
@@ -22,7 +22,7 @@ from mmcnn.errors import DataError
 from mmcnn.runs import run_lock
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Takes away from mmcnn's own code what Windows lacks; processes are spawned, and there are no links.
+#: Hides from mmcnn's code the features that Windows lacks; processes are spawned, and links cannot be created.
 WINDOWS = textwrap.dedent("""
     import builtins, multiprocessing, os, select, signal, sys, types
     from pathlib import Path
@@ -78,7 +78,7 @@ TRAIN = textwrap.dedent("""
         detector = mmcnn.Detector('run/last.pth', device='cpu')
         print(len(detector(next((data / 'images').rglob('*.*')))), 'boxes')
 """)
-#: They measure; the commands that call them are told apart by the system, and the others are of a check on GPUs.
+#: Only for measurements, whose commands check the system.
 MEASURE = {'mmcnn.benchmarks.start'}
 
 
@@ -101,7 +101,7 @@ def test_mmcnn_trains_and_detects_without_what_windows_lacks(shapes, tmp_path):
     assert re.fullmatch(r'\d+ boxes', done.stdout.splitlines()[-1])
     assert 'note: run is on a file system without locks (or this is Windows)' in done.stdout + done.stderr
     last = tmp_path / 'run' / 'last.pth'
-    assert last.is_file() and not last.is_symlink()  # a copy: nobody may make links
+    assert last.is_file() and not last.is_symlink()  # a copy, since links cannot be created
 
 
 def ended(capsys, *argv):
@@ -144,7 +144,7 @@ def test_without_locks_a_folder_is_taken_and_never_refused(monkeypatch, tmp_path
 
 
 def test_where_no_signal_says_who_sent_it_a_worker_ends_by_sigterm(monkeypatch):
-    """As on macOS."""
+    """macOS is such a system."""
     monkeypatch.setattr(data_workers, '_TELLS_SENDER', False)
     loader = DataLoader(range(100), batch_size=2, num_workers=1, multiprocessing_context='fork')
     data_workers.guard_workers(loader)
@@ -153,5 +153,5 @@ def test_where_no_signal_says_who_sent_it_a_worker_ends_by_sigterm(monkeypatch):
     worker = batches._workers[0]
     worker.terminate()
     worker.join(10)
-    assert worker.exitcode == 0  # PyTorch has a handler of its own
+    assert worker.exitcode == 0  # PyTorch's own handler for SIGTERM exits with 0
     data_workers.forget_deaths()

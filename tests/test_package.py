@@ -1,4 +1,4 @@
-"""The package's face, what a plain installation holds, and the steps of make."""
+"""The public names, the content of an installation, and the steps of make."""
 
 import ast
 import os
@@ -25,7 +25,7 @@ def process(*args, cwd, **env):
     return subprocess.run(list(map(str, args)), cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
-# -------------------------------------------------------------------------------------------------------- public face
+# ------------------------------------------------------------------------------------------------------- public names
 
 
 def test_list_backbones():
@@ -52,7 +52,7 @@ def test_build_backbone_runs_what_init_cfg_says():
 
 def test_count_parameters():
     conv, norm = nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4)
-    # 12 weights, 4 + 4 of the norm and its 4 + 4 running statistics; not its counter of batches.
+    # 12 weights, 4 + 4 of the norm, and 4 + 4 running statistics, but not its counter of batches.
     assert mmcnn.count_parameters(nn.Sequential(conv, norm)) == (28, 20)
     assert mmcnn.count_parameters(nn.Sequential(conv, norm, conv)) == (28, 20)
     conv.weight.requires_grad = False
@@ -73,7 +73,7 @@ def test_names():
 
 
 def test_names_are_the_same_for_type_checkers():
-    """What is loaded when it is asked for is also imported where only type checkers look, from the same module."""
+    """Names that are loaded on first use are imported from the same modules under TYPE_CHECKING."""
     tree = ast.parse(Path(mmcnn.__file__).read_text())
     checked = next(node for node in tree.body if isinstance(node, ast.If))
     assert ast.unparse(checked.test) == 'TYPE_CHECKING'
@@ -104,7 +104,7 @@ def test_import_takes_less_than_a_tenth_of_a_second(tmp_path):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # Measured: 0.01 s. What a busy machine adds is left out by the median of pairs.
+    # Measured: 0.01 s. The median of differences removes the influence of a busy machine.
     assert statistics.median(cpu_seconds('import mmcnn') - cpu_seconds('pass') for _ in range(5)) < 0.1
 
 
@@ -133,7 +133,7 @@ def test_python_m_mmcnn_is_the_command(argv, code, printed, monkeypatch, capsys)
 
 @pytest.fixture(scope='module')
 def installed(tmp_path_factory):
-    """The folder of ``pip install --target`` from a copy of the sources."""
+    """The target folder of ``pip install --target`` from a copy of the sources."""
     folder = tmp_path_factory.mktemp('installed')
     source = folder / 'source'
     source.mkdir()
@@ -262,7 +262,7 @@ def test_setup_is_the_first_step_and_takes_a_python(tmp_path):
 
 
 def fake_python(path, version, code='exit 0'):
-    """A program that answers as a Python of this version does, and runs ``code`` when asked for more."""
+    """Write a program that answers like a Python of this version, and runs ``code`` for any other call."""
     allowed = int(version.startswith('3.1'))
     path.write_text(
         '#!/bin/sh\n'
@@ -275,7 +275,7 @@ def fake_python(path, version, code='exit 0'):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """The files that setup_venv.sh reads, elsewhere."""
+    """A copy of the files that setup_venv.sh reads."""
     root = tmp_path / 'with space'
     (root / 'tools').mkdir(parents=True)
     shutil.copy(ROOT / 'tools' / 'setup_venv.sh', root / 'tools')
@@ -307,7 +307,7 @@ def test_setup_where_no_environment_can_be_made(checkout, tmp_path):
     broken = fake_python(tmp_path / 'python', '3.11.9', 'mkdir -p .venv; echo "ensurepip is not available"; exit 1')
     error, made = setup_venv(checkout, broken)
     assert re.fullmatch(r'error: \S+ cannot make a virtual environment .*python3-venv.*\n', error)
-    assert [path.name for path in made] == ['.setup.log']  # no half environment
+    assert [path.name for path in made] == ['.setup.log']  # no incomplete environment
     assert made[0].read_text() == 'ensurepip is not available\n'
 
 

@@ -1,4 +1,4 @@
-"""The files around the package: Dockerfile, CITATION.cff, SECURITY.md and what they name."""
+"""The files around the package: Dockerfile, CITATION.cff, SECURITY.md and the things they name."""
 
 import re
 import shlex
@@ -15,13 +15,13 @@ INSTALL = (ROOT / 'docs' / 'install.md').read_text(encoding='utf-8')
 
 
 def instructions(text):
-    """The instructions of a Dockerfile: each its word and its words."""
+    """Return the instructions of a Dockerfile, each as its keyword and its arguments."""
     lines = '\n'.join(line for line in text.splitlines() if not line.startswith('#')).replace('\\\n', ' ').splitlines()
     return [(line.partition(' ')[0], line.partition(' ')[2].split()) for line in lines if line.strip()]
 
 
 def test_what_the_image_is_built_from_is_there_and_sent_to_docker():
-    """Docker itself is not on the machines that run the tests: the file is linted, not built."""
+    """The machines that run the tests have no Docker: the file is linted, not built."""
     ignored = (ROOT / 'docker' / 'Dockerfile.dockerignore').read_text(encoding='utf-8').splitlines()
     sent = {line.removeprefix('!') for line in ignored if line.startswith('!')}
     copied = set()

@@ -7,19 +7,19 @@ import numpy as np
 
 
 def frame(index, size=(96, 64)):
-    """Frame ``index`` of a video, (H, W, 3) uint8 BGR."""
+    """Draw frame ``index`` of a video, (H, W, 3) uint8 BGR."""
     image = np.full((size[1], size[0], 3), 30, np.uint8)
     image[:, : 4 * (index + 1)] = 0, 200, 5 * index
     return image
 
 
 def bar(image):
-    """Number of columns of the green bar in a frame that was encoded."""
+    """Count the columns of the green bar in a decoded frame."""
     return int((image[image.shape[0] // 2, :, 1] > 115).sum())
 
 
 def make_video(path, count=12, fps=10.0, size=(96, 64), codec=None):
-    """Writes a video and gives its path: mp4v in .mp4, MJPG in .avi unless the codec is named."""
+    """Write a video and return its path; the default codec is mp4v for .mp4 and MJPG for .avi."""
     codec = codec or {'.mp4': 'mp4v', '.avi': 'MJPG', '.mkv': 'mp4v', '.webm': 'VP80'}[path.suffix]
     path.parent.mkdir(parents=True, exist_ok=True)
     api = cv2.CAP_OPENCV_MJPEG if size[0] % 2 or size[1] % 2 else cv2.CAP_FFMPEG
@@ -32,7 +32,7 @@ def make_video(path, count=12, fps=10.0, size=(96, 64), codec=None):
 
 
 def turn(path, degrees):
-    """Writes another rotation to the matrix of an mp4's track, as a phone that is held upright does."""
+    """Set the rotation in the matrix of an mp4's track, as an upright phone does."""
     one, close = 0x10000, 0x40000000
     rows = {90: (0, one, 0, -one, 0), 180: (-one, 0, 0, 0, -one), 270: (0, -one, 0, one, 0)}[degrees]
     plain, turned = (struct.pack('>9i', a, b, u, c, d, 0, 0, 0, close) for a, b, u, c, d in ((one, 0, 0, 0, one), rows))
@@ -43,7 +43,7 @@ def turn(path, degrees):
 
 
 def damage(path, first, last):
-    """Overwrites the part of a file between two shares of its length with zeros."""
+    """Overwrite a file with zeros between two fractions of its length."""
     data = bytearray(path.read_bytes())
     first, last = int(len(data) * first), int(len(data) * last)
     data[first:last] = bytes(last - first)
@@ -52,7 +52,7 @@ def damage(path, first, last):
 
 
 def cut(path, share):
-    """Keeps only this share of a file."""
+    """Truncate a file to this fraction of its length."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     return path

@@ -1,4 +1,4 @@
-"""Detectors without channel numbers, as small as they can be."""
+"""Minimal configs of wired detectors, without channel numbers."""
 
 ANCHORS = [[(12, 16), (19, 36), (40, 28)], [(36, 75), (76, 55), (72, 146)], [(142, 110), (192, 243), (459, 401)]]
 

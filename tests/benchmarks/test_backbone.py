@@ -47,7 +47,7 @@ def test_training_and_its_memory(monkeypatch):
     ]
     assert found.peers == {'timm NCHW', 'timm NHWC'}
     (found,) = backbone.measure(BackboneOptions(of='memory', batch_size=64, **options), print)
-    assert found.unit == 'MB' and found.ratio('mmcnn').median == 1  # the peer is ours
+    assert found.unit == 'MB' and found.ratio('mmcnn').median == 1  # the peer is our own backbone
     assert 0.05 < found.ratio('mmcnn with_cp=True').median < 0.6
 
 
@@ -66,7 +66,7 @@ def test_without_peers_nothing_is_compared(monkeypatch):
 
 
 class Models:
-    """Like torchvision.models."""
+    """A stand-in for torchvision.models."""
 
     @staticmethod
     def list_models():

@@ -1,4 +1,4 @@
-"""What the benchmark of the data check measures."""
+"""The benchmark of the data check."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_the_folder_is_sound(folder):
 @pytest.mark.parametrize('kind', ['mmcnn.MosaicDataset', 'CocoDataset'])
 def test_training_sets_have_all_images_and_boxes(folder, kind):
     dataset = build(kind, folder)
-    assert len(dataset) == 30  # MMDetection's leaves out images without a box only if told to
+    assert len(dataset) == 30  # MMDetection drops images without boxes only on request
     assert sum(len(dataset.get_data_info(i)['instances']) for i in range(30)) == 200
 
 
@@ -39,7 +39,7 @@ def test_nothing_is_remembered_from_run_to_run(folder, monkeypatch):
 
 @pytest.mark.slow  # starts a process
 def test_a_new_process_gives_its_own_seconds_and_memory(folder, monkeypatch):
-    large = bytearray(10**9)  # of this process, not of the new one
+    large = bytearray(10**9)  # memory of this process, not of the new one
     large[::4096] = b'x' * len(range(0, 10**9, 4096))
     monkeypatch.setitem(check._WORK, 'nothing', ('', 'pass'))
     seconds, memory = check.in_new_process('nothing', folder)

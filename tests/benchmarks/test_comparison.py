@@ -54,7 +54,7 @@ def test_report():
 
 
 def test_the_interval_of_a_median_is_that_of_the_sign_test():
-    """Of 6 values the extremes hold the median with 1 - 2 / 2^6 = 0.969, of 10 the second and ninth with 0.979."""
+    """The extremes of 6 values cover the median with 1 - 2 / 2^6 = 0.969; of 10, the second and ninth with 0.979."""
     assert median_interval([5, 1, 2, 3, 4]) is None
     assert median_interval([6, 1, 2, 3, 4, 5]) == (1, 6)
     assert median_interval(range(10)) == (1, 8)

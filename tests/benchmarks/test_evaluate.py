@@ -1,4 +1,4 @@
-"""The sides of the evaluation benchmark give the same numbers."""
+"""Both sides of the evaluation benchmark compute the same numbers."""
 
 import contextlib
 import io
@@ -25,7 +25,7 @@ def test_all_sides_compute_the_same(tmp_path):
     np.testing.assert_allclose(engine, peer, atol=1e-12)
     values = peer[:, :, :, 0, -1]
     assert numbers['bbox_mAP'] == pytest.approx(values[values > -1].mean(), abs=1e-12)
-    assert 0.01 < numbers['bbox_mAP'] < 0.9  # the detections are of middling quality
+    assert 0.01 < numbers['bbox_mAP'] < 0.9  # the detections are of medium quality
     assert seconds > 0
 
 

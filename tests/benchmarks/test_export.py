@@ -16,7 +16,7 @@ def test_only_an_export_has_a_source(capsys):
 
 
 def test_what_cannot_be_measured_is_said(tmp_path, monkeypatch):
-    """A compiler that fails, and packages that are missing."""
+    """Here a compiler fails, and packages are missing."""
     from mmcnn.errors import DependencyError
 
     def missing(to, precision):

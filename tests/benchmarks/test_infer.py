@@ -19,7 +19,7 @@ def test_network_folder_and_peer_are_measured_on_the_same_images(monkeypatch):
 
 @pytest.mark.slow
 def test_the_peers_rate_is_that_of_our_multiply_adds_for_the_same_image(tmp_path):
-    """YOLOv5n takes 640 x 480 pixels as 672 x 512 and has two classes here; YOLOX-tiny takes a square of 672."""
+    """YOLOv5n, here with two classes, gets 640 x 480 pixels as 672 x 512; YOLOX-tiny gets a square of 672."""
     options = InferBenchmarkOptions(config='yolov5_n')
     detector = infer._detector(options, tmp_path / 'model.pth')
     ours = infer.wired_config(options)

@@ -9,7 +9,7 @@ import pytest
 from mmcnn.benchmarks.programs import Program
 from mmcnn.errors import UsageError
 
-#: Writes an epoch, then works for a while; a progress bar writes its end twice.
+#: Prints an epoch, then works for a while; the end of a line appears twice, as with a progress bar.
 TRAINING = """
 import sys, time
 for epoch in range(1, 9):
@@ -32,7 +32,7 @@ def test_laps_end_at_new_marks(tmp_path):
 
 
 def test_a_lap_that_ended_between_turns_is_no_turn(tmp_path):
-    """As when the next one is so short that it ends before the program is stopped."""
+    """This happens if the next lap is so short that it ends before the program is stopped."""
     with program(tmp_path) as run:
         run.lap()
         run._ends.put(0.0)
@@ -46,7 +46,7 @@ def test_it_stands_still_when_it_is_not_its_turn(tmp_path):
     )
     with program(tmp_path, code) as run:
         time.sleep(0.2)
-        assert not (tmp_path / 'count').exists()  # not even begun
+        assert not (tmp_path / 'count').exists()  # it has not started
         run.lap()
         time.sleep(0.05)
         before = (tmp_path / 'count').read_text()
@@ -86,7 +86,7 @@ def test_what_cannot_be_run_is_an_error(tmp_path):
 
 
 def _lives(process):
-    """Whether it runs: one that has ended may still wait for its parent to ask."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f'/proc/{process}/stat').read_text().rpartition(') ')[2][0] != 'Z'
     except OSError:

@@ -11,7 +11,7 @@ from mmcnn.errors import UsageError
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock by which a call of ``spend(n)`` takes n seconds."""
+    """A clock on which ``spend(n)`` takes n seconds."""
     now = [0.0]
     monkeypatch.setattr(step_parts.time, 'process_time', lambda: now[0])
     found = PartClock()
@@ -29,7 +29,7 @@ def test_each_second_is_in_the_innermost_part(clock):
         inner()
         return 'given back'
 
-    clock.spend(100)  # in no part
+    clock.spend(100)  # belongs to no part
     assert clock.timed('outer', call)() == 'given back'
     clock.spend(100)
     assert clock.seconds == {'outer': 2, 'inner': 6}
@@ -48,11 +48,11 @@ def test_the_rest_of_a_call_is_another_part(clock):
         clock.spend(1)
         clock.switch('loss', 'network')
         clock.spend(2)
-        clock.switch('loss', 'network')  # it is no loss any more
+        clock.switch('loss', 'network')  # the loss is already over
         clock.spend(4)
 
     clock.timed('loss', call)()
-    clock.switch('loss', 'network')  # nothing goes on
+    clock.switch('loss', 'network')  # no part is active
     assert clock.seconds == {'loss': 1, 'network': 6}
 
 
@@ -70,7 +70,7 @@ class Head(nn.Module):
 
 
 class Spends(torch.autograd.Function):
-    """Takes seconds forward, and twice of them backward."""
+    """An operation that takes some seconds forward and twice as many backward."""
 
     @staticmethod
     def forward(ctx, x, clock, seconds):
@@ -85,7 +85,7 @@ class Spends(torch.autograd.Function):
 
 
 def test_the_backward_pass_of_the_loss_ends_where_the_layers_begin(clock):
-    """The loss has two levels of a second each, the layers ten seconds each: both twice of it backward."""
+    """The loss takes a second for each of two levels, the layers ten seconds each; backward takes twice as long."""
     head = Head(clock)
     steps = DividedSteps.__new__(DividedSteps)
     steps.clock = clock

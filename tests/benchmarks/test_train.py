@@ -11,7 +11,7 @@ from mmcnn.datasets.check.detector import check_data
 from mmcnn.errors import UsageError
 from mmcnn.models.wiring import set_num_classes
 
-#: A training that keeps the processor busy for 10 ms an epoch, and names its epochs.
+#: A training that keeps the processor busy for 10 ms per epoch and prints its epochs.
 EPOCHS = """
 import time
 for epoch in range(99):
@@ -70,7 +70,7 @@ def test_epochs_of_all_sides_are_measured(tmp_path, monkeypatch):
     assert [*found.figures] == ['mmcnn', 'mmcnn, --amp', 'MMDetection YOLOX-tiny', 'other']
     assert found.peers == {'MMDetection YOLOX-tiny', 'other'} and found.more_is_better
     factor = float(re.search(r'has ([\d.]+) times the multiply-adds', said[0])[1])
-    assert factor > 5  # of a network of an eighth of YOLOv5n's width
+    assert factor > 5  # ours has an eighth of YOLOv5n's width
     rates = {name: values[0] / (factor if 'YOLOX' in name else 1) for name, values in found.figures.items()}
     assert all(0 < rate < 10_000 for rate in rates.values()), rates
 
@@ -88,6 +88,6 @@ def test_both_networks_are_counted_with_the_classes_that_they_are_trained_on(tmp
 
 
 def test_multiply_adds_are_those_of_the_detector():
-    """YOLOv5n has 4.5 GFLOPs at 640 px by its authors' table, two of them a multiply-add; ours has their heads, too."""
+    """By its authors' table, YOLOv5n with its head has 4.5 GFLOPs at 640 px, two per multiply-add."""
     options = TrainBenchmarkOptions(config='yolov5_n')
     assert train.multiply_adds(train.wired_config(options), 64) / (64 / 640) ** 2 == pytest.approx(2.25e9, rel=0.03)

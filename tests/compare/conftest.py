@@ -12,12 +12,12 @@ NAMES = (
     'vovnet39', 'mobilenetv2', 'resnet50', 'vgg16', 'densenet121', 'inception-v3', 'xception', 'darknet53',
     'cspdarknet53', 'efficientnet-b0', 'shufflenetv2-1.0, mmcnn://imagenet', 'ghostnet, 25 % of the data',
 )  # fmt: skip
-SPREAD = 0.012  # of AP between seeds, without what they share
+SPREAD = 0.012  # standard deviation of AP between seeds, without the part that candidates share
 CLASSES = ('RBC', 'WBC', 'Platelets')
 
 
 def make(candidates=12, seeds=3, epochs=10, losses=200, spread=SPREAD, names=NAMES, classes=CLASSES, costs=8):
-    """A comparison with so many costs; its intervals have a stated half width, which does not follow from its runs."""
+    """Make up a comparison; the half width of its intervals follows from ``spread``, not from its runs."""
     rng = np.random.default_rng(0)
     skill = 0.42 + np.linspace(0.035, -0.055, candidates)
     common = rng.normal(0, 0.015, seeds)
@@ -108,7 +108,7 @@ def statistics_mean(runs):
 
 
 def detect(rng, annotations, skill, classes):
-    """Detections that find a share ``skill`` of the objects, with boxes and scores of about that quality."""
+    """Make up detections that find a share ``skill`` of the objects, with boxes and scores of about that quality."""
     rows = []
     for each in annotations['annotations']:
         x, y, w, h = each['bbox']
@@ -129,7 +129,7 @@ def detect(rng, annotations, skill, classes):
 
 
 def keep_detections(comparison, folder, annotations):
-    """Writes the detections of every run of a comparison below its folder."""
+    """Write the detections of every run of a comparison below its folder."""
     rng = np.random.default_rng(1)
     classes = [each['id'] for each in annotations['categories']]
     for candidate in comparison.candidates:
@@ -147,7 +147,7 @@ def made_up():
 
 @pytest.fixture(scope='session')
 def small():
-    """``small(candidates, ...)``: :func:`make` of what is drawn soon: one epoch, one cost."""
+    """``small(candidates, ...)``: :func:`make` with one epoch and one cost, which is fast to plot."""
     return partial(make, epochs=1, losses=2, costs=1)
 
 

@@ -1,4 +1,4 @@
-"""A comparison from its options to its files: the order of things, with stand-ins for the trainings."""
+"""A comparison from its options to its files: the order of the steps, with stand-ins for the trainings."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from mmcnn.errors import UsageError
 
 @pytest.fixture
 def options(monkeypatch, tmp_path):
-    """``options(equal='macs', ...)``: of a comparison whose trainings are taken for possible."""
+    """``options(equal='macs', ...)``: options of a comparison that skips the check of its trainings."""
     monkeypatch.setattr(trainings, 'check', lambda *args: trainings.Checked((), {80}, (64, 64)))
 
     def make(**given):
@@ -41,7 +41,7 @@ def test_equal_multiply_adds_are_those_of_the_network_that_is_trained(shapes, tm
 
 
 def test_widths_are_those_of_the_network_that_is_trained(shapes, tmp_path):
-    """On three classes; with the 80 of the config the head would have half of the number for itself."""
+    """The head is counted for the data's three classes; for the config's 80 it would need half of the multiply-adds."""
     options = CompareOptions(
         config='yolov5_n', backbones=['vgg11'], data=shapes, img_size=64, epochs=1, macs=5e6, cfg_options=NARROW,
         work_dir=tmp_path / 'run',

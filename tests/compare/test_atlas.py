@@ -1,4 +1,4 @@
-"""The stored comparisons in docs/atlas: every number has its run, and verdicts follow from what is stored."""
+"""The comparisons stored in docs/atlas: every number has its run, and the verdicts follow from the stored runs."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from mmcnn.evaluation.kept_detections import read_detections
 from mmcnn.plots.curves import read_scalars
 
 ATLAS = Path(__file__).resolve().parents[2] / 'docs' / 'atlas'
-#: Where the data sets are that the comparisons were validated on.
+#: The data sets on which the comparisons were validated.
 SHARED = Path(__file__).resolve().parents[3] / 'shared' / 'data'
 FOLDERS = sorted(path.parent for path in ATLAS.glob('*/comparison.json'))
 each_folder = pytest.mark.parametrize('folder', FOLDERS, ids=lambda folder: folder.name)
@@ -57,7 +57,7 @@ def test_verdicts_follow_from_the_stored_detections(folder):
 
 @each_folder
 def test_halving_finds_the_best_of_the_stored_curves(folder):
-    """What docs/atlas.md says of it."""
+    """docs/atlas.md states this."""
     candidates = read(folder).candidates
     if len(candidates) == 1:
         pytest.skip('of one candidate')

@@ -1,4 +1,4 @@
-"""Budgets: equal seconds and multiply-adds, and a time for everything; with stand-ins for the trainings."""
+"""Budgets: equal seconds, equal multiply-adds and a total time, with stand-ins for the trainings."""
 
 from dataclasses import dataclass, field
 
@@ -12,13 +12,13 @@ from mmcnn.errors import UsageError
 
 @dataclass
 class Run:
-    """Stands in for a training whose epochs take equal long; its AP is known beforehand."""
+    """A stand-in for a training whose epochs take equally long and whose AP is known in advance."""
 
     candidate: Candidate
     seconds: float  # of an epoch
     score: float
     folder: str = ''
-    epochs: list[int] = field(default_factory=list)  # at which it has paused or ended
+    epochs: list[int] = field(default_factory=list)  # at which it paused or ended
 
     title = 'a run'
 
@@ -40,7 +40,7 @@ class Run:
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Six candidates with three seeds, the later the better; an epoch takes 10 s."""
+    """Six candidates with three seeds, each better than the one before; an epoch takes 10 s."""
     found = [Run(Candidate(f'b{i}'), 10.0, 0.1 * i + 0.001 * seed) for seed in range(3) for i in range(6)]
     for run in found:
         run.folder = run
@@ -89,7 +89,7 @@ def test_too_little_time_is_refused_by_name(runs, tmp_path):
 
 
 def test_an_interrupted_comparison_goes_on_by_its_plan(runs, tmp_path):
-    """Also when most of the time is spent; and one that is complete is left as it is."""
+    """It keeps the plan even when most of the time is spent; a complete comparison trains nothing."""
     file, calls = tmp_path / 'plan.json', []
 
     def interrupted(some, until):
@@ -113,7 +113,7 @@ def test_an_interrupted_comparison_goes_on_by_its_plan(runs, tmp_path):
     left.clear()
     assert budgets.train_within(1300.0, runs, 10, rest, file, second.append) == found
     assert not left and first == second
-    # With more time there is another plan.
+    # A larger budget has another plan.
     assert budgets.train_within(1e6, runs, 10, rest, file, print) == budgets.Outcome({}, 3)
 
 

@@ -1,4 +1,4 @@
-"""The A/A test: claims of made-up candidates are counted, and what is truly different is found."""
+"""The A/A test: false claims about made-up candidates are counted, and true differences are found."""
 
 import itertools
 
@@ -31,7 +31,7 @@ def test_normal_runs_pass_and_large_differences_are_found():
 
 
 def test_claims_are_counted_over_all_deals(monkeypatch):
-    """Four runs in two candidates by two seeds: 24 deals, whose claims are counted one by one."""
+    """Four runs are dealt to two candidates with two seeds in 24 ways, whose claims are counted one by one."""
     monkeypatch.setattr('mmcnn.compare.statistics.quantile', lambda k, freedom: 1.5)
     runs = [0.1, 0.11, 0.2, 0.22]
     tables = [np.array(each).reshape(2, 2) for each in itertools.permutations(runs)]

@@ -1,4 +1,4 @@
-"""What is compared, its names and folders, and its config."""
+"""The candidates of a comparison: names, folders and configs."""
 
 from pathlib import Path
 

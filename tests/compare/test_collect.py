@@ -1,4 +1,4 @@
-"""What the runs of a comparison have left, costs that were measured, and what is said of them; of a real tiny run."""
+"""Results, measured costs and conclusions collected from the runs of a comparison, here from one real tiny run."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ from mmcnn.plots.curves import read_scalars
 
 @pytest.fixture
 def runs(trained, tmp_path):
-    """Two candidates with two seeds: the same finished run with other numbers, and one that has failed."""
+    """Two candidates with two seeds: copies of a finished run with different numbers, and one failed run."""
     (config,) = trained.work_dir.glob('*.py')
     found = []
     for backbone in ('a', 'b'):
@@ -81,7 +81,7 @@ def test_costs_are_measured_and_outlive_the_checkpoints(runs, tmp_path):
 
 @pytest.mark.slow
 def test_a_lost_loss_does_not_cost_the_page(runs, tmp_path):
-    """on_nan=skip goes on after a loss that is NaN, which JSON has not."""
+    """on_nan=skip continues after a NaN loss, which JSON cannot represent."""
     (log,) = runs[0].folder.glob('*/vis_data/scalars.json')
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     (first, *others) = [line for line in lines if 'loss' in line]
@@ -139,7 +139,7 @@ def test_pairs_are_of_the_seeds_that_all_have(runs, tmp_path, monkeypatch):
     (alone,) = analysed(found, tmp_path, None).pairs
     assert alone.variance_of_images is None and alone.low == pytest.approx(0.4)
     assert any('without the variance of images' in line for line in analysed(found, tmp_path, None).method)
-    # What cannot be resampled costs the images' part, not the comparison.
+    # If the images cannot be resampled, only their variance is missing.
     single = tmp_path / 'single.json'
     single.write_text(json.dumps(annotations | dict(images=annotations['images'][:1])))
     without = analysed(found, tmp_path, single)

@@ -1,4 +1,4 @@
-"""How often the intervals hold on simulated tables of AP, and how often candidates that are equal are told apart."""
+"""Coverage of the intervals on simulated tables of AP, and false claims about equal candidates."""
 
 from dataclasses import dataclass
 
@@ -14,17 +14,17 @@ IMAGES = 72
 
 @dataclass(frozen=True)
 class World:
-    """The sum that a simulated AP consists of: candidate, seed, rest of a run, and preference of the images."""
+    """A simulated AP as a sum of effects: candidate, seed, residual of the run, and the draw of the images."""
 
     name: str
-    rest: float = 0.02  # standard deviation of what a run has of its own
-    images: float = 0.02  # standard deviation, of a candidate's AP between draws of the images
-    together: float = 0.8  # correlation of that between candidates
-    heavy: bool = False  # the rest has Student's distribution with 3 degrees of freedom
-    factors: str = 'equal'  # of each candidate's rest
+    rest: float = 0.02  # standard deviation of a run's residual
+    images: float = 0.02  # standard deviation of a candidate's AP between draws of the images
+    together: float = 0.8  # correlation of that effect between candidates
+    heavy: bool = False  # the residuals follow Student's t distribution with 3 degrees of freedom
+    factors: str = 'equal'  # of each candidate's residuals
 
     def tables(self, k, n, number, seed):
-        """Tables (N, k, n), estimates of the images' covariance (N, k, k), true means (N, k)."""
+        """Draw tables (N, k, n), estimates of the images' covariance (N, k, k) and true means (N, k)."""
         rng = np.random.default_rng(seed)
         factors = dict(
             equal=np.ones(k), one=np.array([3.0] + [1.0] * (k - 1)), spread=np.linspace(0.5, 1.5, k)
@@ -53,17 +53,17 @@ WORLDS = [
 
 
 def wrong(tables, truth):
-    """How far the true differences lie from those found: (N, P)."""
+    """Return the error of each estimated difference: (N, P)."""
     first, second = np.triu_indices(tables.shape[1], 1)
     means = tables.mean(-1)
     return np.abs((means[:, first] - means[:, second]) - (truth[:, first] - truth[:, second]))
 
 
 def measured(world, k, n, number, seed=0):
-    """Shares: all intervals of a table hold, a single one holds, any claim of equal candidates; mean half width.
+    """Return simultaneous coverage, coverage of one interval, family-wise error rate and mean half width.
 
-    Equal candidates are told apart where an interval does not hold, since the intervals do not depend on the true
-    means: family-wise error is one minus simultaneous coverage, and is computed from tables of equal candidates.
+    The intervals do not depend on the true means, so equal candidates are told apart exactly where an interval misses:
+    the family-wise error rate is one minus the simultaneous coverage, and is computed from tables of equal candidates.
     """
     tables, covariance, truth = world.tables(k, n, number, seed)
     found = margins(tables, covariance if world.images else None, IMAGES)
@@ -77,11 +77,11 @@ def measured(world, k, n, number, seed=0):
 @pytest.mark.parametrize('n', [3, 5, 8])
 @pytest.mark.parametrize('images', [0, 0.02])
 def test_false_claims_are_within_the_bounds_of_five_of_a_hundred(n, images):
-    """Of 400 tables of 12 candidates."""
+    """Counted over 400 tables of 12 candidates."""
     simultaneous, single, claims, _ = measured(World('', images=images), 12, n, 400)
     assert 400 * claims <= binom.ppf(0.999, 400, 0.05)
     assert 400 * simultaneous >= binom.ppf(0.001, 400, 0.95)
-    assert simultaneous < 1  # infinite intervals would hold, too
+    assert simultaneous < 1  # infinite intervals would always cover
     assert single > simultaneous
 
 
@@ -92,29 +92,29 @@ def test_few_candidates(k):
 
 
 def test_wrong_formulas_are_beyond_the_bounds():
-    """What the bounds are worth: three intervals that are made in practice fail them."""
+    """Three kinds of intervals that are used in practice fail the bounds."""
     tables, covariance, truth = World('').tables(12, 3, 400, 0)
     bound = binom.ppf(0.999, 400, 0.05)
     first, second = np.triu_indices(12, 1)
     own = (tables[:, first] - tables[:, second]).std(-1, ddof=1)
     of_each_pair = t.ppf(0.975, 2) * own / np.sqrt(3)
-    assert 400 * (wrong(tables, truth) > of_each_pair).any(-1).mean() > 2 * bound  # Student's, pair by pair
+    assert 400 * (wrong(tables, truth) > of_each_pair).any(-1).mean() > 2 * bound  # Student's t for each pair
     without_images = margins(tables).half_width
     assert 400 * (wrong(tables, truth) > without_images).any(-1).mean() > 1.5 * bound
     found = margins(tables, covariance, IMAGES)
     uncorrected = np.sqrt(found.variance_of_seeds + found.variance_of_images) * t.ppf(0.975, 22)
-    assert 400 * (wrong(tables, truth) > uncorrected).any(-1).mean() > 2 * bound  # pooled, but for one pair only
+    assert 400 * (wrong(tables, truth) > uncorrected).any(-1).mean() > 2 * bound  # pooled, for one pair only
 
 
 def test_a_noisy_candidate_is_not_judged_by_the_calm_of_others():
-    """The pooled variance alone made false claims in 15 of 100 tables where one varies three times as much."""
+    """With the pooled variance alone, 15 of 100 tables had false claims if one candidate varies three times as much."""
     _, _, claims, _ = measured(World('', images=0, factors='one'), 12, 5, 400)
     assert 400 * claims <= binom.ppf(0.999, 400, 0.08)
 
 
 @pytest.mark.campaign
 def test_campaign(capsys):
-    """Writes the table of docs/comparison.md: 10,000 tables a line."""
+    """Print the table of docs/comparison.md, with 10,000 simulated tables per line."""
     with capsys.disabled():
         print('\n| simulated AP | n | all intervals hold | one holds | false claims | mean half width |')
         print('|---|--:|--:|--:|--:|--:|')
@@ -127,7 +127,7 @@ def test_campaign(capsys):
 
 @pytest.mark.campaign
 def test_campaign_of_other_intervals(capsys):
-    """What the rules of docs/comparison.md are for: false claims of intervals that lack them."""
+    """Print how often intervals without the rules of docs/comparison.md make false claims."""
     with capsys.disabled():
         for n in (3, 5, 8):
             tables, _, truth = World('', images=0, factors='one').tables(12, n, 10_000, 0)
@@ -147,7 +147,7 @@ def test_campaign_of_other_intervals(capsys):
 
 @pytest.mark.campaign
 def test_campaign_of_calibration(capsys):
-    """A/A tests of 60 dozens of normal runs."""
+    """Run A/A tests on 60 sets of twelve normally distributed runs."""
     dozens = [np.random.default_rng(seed).normal(0.35, 0.015, 12) for seed in range(60)]
     claims = np.array([[each.false_claims for each in calibrate(runs).designs] for runs in dozens])
     with capsys.disabled():

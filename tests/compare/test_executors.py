@@ -1,4 +1,4 @@
-"""What runs the trainings: a local Ray whose worker is killed, and submitit's local executor, with real trainings."""
+"""Executors with real trainings: a local Ray cluster with a killed worker, and submitit's local executor."""
 
 import importlib.util
 import json
@@ -23,7 +23,7 @@ WIDTHS = {'model.neck.widen_factor': 0.125, 'model.neck.deepen_factor': 0.33, 'd
 
 
 def _needs(package):
-    """Skips without it; importorskip would import it here, and submitit closes the handlers of the process then."""
+    """Skip without the package; importorskip would import it, and submitit would then close this process's handlers."""
     if importlib.util.find_spec(package) is None:
         pytest.skip(f'{package} is not installed')
 
@@ -48,7 +48,7 @@ def options(executor, **own):
 
 
 def kill_worker(run, killed):
-    """Kills the process that has started a training, once that has its first checkpoint."""
+    """Kill the process that started a training as soon as the first checkpoint exists."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if (run.folder / 'last_checkpoint').is_file() and (run.folder / LOCK).is_file():

@@ -1,4 +1,4 @@
-"""Plans for a budget: their costs by hand, what they may see, and how often they keep the best candidate."""
+"""Plans for a budget: their costs by hand, the data they may use, and how often they keep the best candidate."""
 
 import itertools
 
@@ -22,7 +22,7 @@ ALL = (0, 1, 2)
 
 
 def curves(rng, k=12, n=3, epochs=10, spread=0.04, noise=0.02, paces=(2, 4), jitter=0.01):
-    """AP (k, n, E): each candidate nears its own AP at its own pace; a seed and every epoch add noise."""
+    """Draw AP (k, n, E): each candidate approaches its AP at its own pace; the seed and each epoch add noise."""
     final = 0.35 + rng.normal(0, spread, k)
     pace = rng.uniform(*paces, k)[:, None]
     epoch = np.arange(1, epochs + 1)
@@ -102,7 +102,7 @@ def test_a_late_bloomer_is_lost():
 
 
 def test_noisy_curves():
-    """Of 400 sets of 12 candidates; docs/comparison.md has more of them. Chance keeps the best in 3 of 12."""
+    """Counted over 400 sets of 12 candidates (more in docs/comparison.md); chance keeps the best in 3 of 12."""
     found = share_found(400, plan(12, 10, 3))
     assert found >= 0.8
     assert share_found(400, plan(12, 10, 3), spread=0.06) > found
@@ -129,7 +129,7 @@ def test_the_largest_plan_that_fits_is_chosen():
 
 
 def test_the_slowest_are_reckoned_with():
-    """By hand: both train 2 epochs, and the slow one the other 8."""
+    """By hand: both train for 2 epochs, then the slow one for the other 8."""
     rungs = [Rung(2, 2, (0,)), Rung(1, 10, (0,))]
     assert most_seconds(rungs, dict(a=1.0, b=5.0)) == 2 * 6 + 8 * 5
     assert most_seconds(rungs, dict(a=1.0, b=5.0), overhead_seconds=10) == 2 * 6 + 8 * 5 + 3 * 10
@@ -142,7 +142,7 @@ def test_impossible_plans_are_refused():
 
 @pytest.mark.campaign
 def test_campaign(capsys):
-    """Writes the table of docs/comparison.md: 5,000 sets of curves a cell."""
+    """Print the table of docs/comparison.md, with 5,000 sets of curves per cell."""
     plans = {
         'one of 1.5': plan(12, 10, 3),
         'one of 2': plan(12, 10, 3, 2),

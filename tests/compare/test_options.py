@@ -1,4 +1,4 @@
-"""What a comparison can be told, and what is refused."""
+"""Options of a comparison, and their refusals."""
 
 import pytest
 

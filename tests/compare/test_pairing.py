@@ -1,4 +1,4 @@
-"""Trainings of different backbones with one seed see the same images in the same order, drawn alike."""
+"""Trainings of different backbones with one seed see the same images, with the same order and augmentation."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ TINY = {'model.neck.widen_factor': 0.125, 'model.neck.deepen_factor': 0.33, 'def
 
 @pytest.fixture
 def trainings(monkeypatch, shapes, tmp_path):
-    """``trainings(backbone='darknet53', seed=0, ...)`` trains; gives digests of the first weights and of each batch."""
+    """``trainings(backbone='darknet53', seed=0, ...)`` trains, and returns digests of initial weights and batches."""
 
     def call(**options):
         seen = []
@@ -49,7 +49,7 @@ NARROW = {'cfg_options': {'model.backbone.widen_factor': 0.125}}
 def test_backbones_share_their_draws_and_seeds_do_not(trainings):
     _, one = trainings(backbone='vgg11', seed=3, **NARROW)
     _, other = trainings(backbone='mobilenetv2', seed=3, **NARROW)
-    # Images are normalised on the device, so that what the loaders give is the same, whatever the backbone expects.
+    # Images are normalised on the device, so the loaders' batches do not depend on the backbone.
     assert len(one) == 4 and len(set(one)) == 4
     assert one == other
     _, third = trainings(backbone='vgg11', seed=4, **NARROW)

@@ -1,4 +1,4 @@
-"""AP of resampled images: held to pycocotools on copied images, to COCO's own number and to closed forms."""
+"""AP of resampled images, compared with pycocotools on copied images, COCO's metric and closed forms."""
 
 import contextlib
 import copy
@@ -21,7 +21,7 @@ BCCD = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'bccd' / 'val.j
 
 
 def annotations(num_images, num_classes, rng, crowds=0.1):
-    """A COCO dict in which some images are empty, and some objects crowds; ids start at 11, not in order."""
+    """Make a COCO dict in which some images are empty and some objects are crowds; ids start at 11, out of order."""
     ids = rng.permutation(np.arange(11, 11 + num_images)).tolist()
     objects = []
     for image in ids:
@@ -40,7 +40,7 @@ def annotations(num_images, num_classes, rng, crowds=0.1):
 
 
 def detections(dataset, rng, spread=0.1, num_false=4):
-    """(D, 7): objects found two times more or less well, and places without an object."""
+    """Make detections (D, 7): each object twice with random errors, and false positives."""
     rows = []
     for each in dataset['annotations']:
         size = np.array(each['bbox'][2:] * 2)
@@ -48,7 +48,7 @@ def detections(dataset, rng, spread=0.1, num_false=4):
             [each['image_id'], *(each['bbox'] + rng.normal(0, spread, 4) * size), rng.random(), each['category_id']]
             for _ in range(2)
         ]
-    for image in dataset['images'][1:]:  # the first has no false ones
+    for image in dataset['images'][1:]:  # the first image has no false positives
         for _ in range(num_false):
             box = [*rng.uniform(0, 200, 2), *rng.uniform(10, 60, 2)]
             rows.append([image['id'], *box, rng.random(), int(rng.integers(1, len(dataset['categories']) + 1))])
@@ -56,7 +56,7 @@ def detections(dataset, rng, spread=0.1, num_false=4):
 
 
 def repeated(dataset, rows, weights):
-    """The data set and detections with copies of the images, so many of each as its weight says."""
+    """Return the data set and detections with as many copies of each image as its weight."""
     ids = sorted(image['id'] for image in dataset['images'])
     result, found = dict(images=[], annotations=[], categories=dataset['categories']), []
     for image, weight in zip(ids, weights, strict=True):
@@ -118,7 +118,7 @@ def test_more_than_a_hundred_detections_and_a_class_that_nobody_drew(written):
     )
     rows = detections(dataset, rng, num_false=260)
     classes = match_classes(COCO(str(written(dataset))), rows)
-    weights = np.array([[1, 1, 1, 1, 1], [0, 2, 1, 1, 1]])  # without class 2 the mean is of class 1
+    weights = np.array([[1, 1, 1, 1, 1], [0, 2, 1, 1, 1]])  # without class 2, the mean is that of class 1
     expected = [pycocotools_ap(*repeated(dataset, rows, each)) for each in weights]
     np.testing.assert_allclose(average_precision(classes, weights), expected, atol=1e-9, rtol=0)
     assert np.isnan(average_precision(classes, np.zeros((1, 5), int))).all()
@@ -146,11 +146,11 @@ def test_runs_share_the_draws_and_a_seed_repeats_them(written):
     covariance = found.covariance([[0, 2], [1]])
     spread = np.cov(found.resampled[:, :2], rowvar=False) * 20 / 19
     np.testing.assert_allclose(covariance, spread, rtol=1e-12)
-    assert 0 < covariance[0, 1] < np.sqrt(covariance[0, 0] * covariance[1, 1])  # the same images are hard for both
+    assert 0 < covariance[0, 1] < np.sqrt(covariance[0, 0] * covariance[1, 1])  # both find the same images hard
 
 
 def test_variance_is_that_of_new_images(written):
-    """The mean of what the bootstrap says of one val each is what happens between many of them."""
+    """The bootstrap's variance from one val split is on average the variance between many val splits."""
     rng = np.random.default_rng(0)
     aps, said = [], []
     for _ in range(60):
@@ -158,7 +158,7 @@ def test_variance_is_that_of_new_images(written):
         found = resample(written(dataset), [detections(dataset, rng)], resamples=60)
         aps.append(found.ap[0])
         said.append(found.covariance([[0]])[0, 0])
-    # 59 degrees of freedom: the ratio lies between these bounds with a probability of 0.999.
+    # With 59 degrees of freedom, the ratio is between these bounds with a probability of 0.999.
     assert 0.5 < np.var(aps, ddof=1) / np.mean(said) < 1.8
 
 
@@ -176,7 +176,7 @@ def test_a_val_without_objects_is_refused(written):
 
 @pytest.mark.campaign
 def test_hotcocos_own_bootstrap_counts_an_image_once(written, capsys):
-    """Why it is not used: all draws from three images, with copies and as sets, beside what it says."""
+    """Show why it is not used: compare it with all draws from three images, counted with copies and as sets."""
     rng = np.random.default_rng(0)
     dataset = annotations(3, 1, rng, crowds=0)
     coco = COCO(str(written(dataset)))
@@ -200,7 +200,7 @@ def test_hotcocos_own_bootstrap_counts_an_image_once(written, capsys):
 
 @pytest.mark.campaign
 def test_campaign_of_the_variance(written, capsys):
-    """250 times 72 images: variance of AP, and of a difference, over the mean of what the bootstrap says."""
+    """Print the variance of AP, and of a difference, relative to the bootstrap's mean, over 250 sets of 72 images."""
     rng = np.random.default_rng(0)
     found = []
     for _ in range(250):
@@ -217,7 +217,7 @@ def test_campaign_of_the_variance(written, capsys):
 
 @pytest.mark.slow
 def test_a_thousand_resamples_of_500_images_take_seconds(written):
-    """150,000 detections, which is what 300 in an image come to."""
+    """150,000 detections are 300 per image."""
     rng = np.random.default_rng(0)
     dataset = annotations(500, 3, rng, crowds=0)
     rows = detections(dataset, rng, num_false=290)

@@ -1,4 +1,4 @@
-"""A comparison as it is stored."""
+"""The file that stores a comparison."""
 
 import json
 

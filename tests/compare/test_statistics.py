@@ -1,4 +1,4 @@
-"""Simultaneous intervals: held to a textbook's blocks, to scipy's tests of Student and Tukey, and to counting."""
+"""Simultaneous intervals, compared with a textbook example, scipy's Student and Tukey tests, and simulation."""
 
 import itertools
 
@@ -40,7 +40,7 @@ def test_residuals_of_a_textbook():
 
 
 def test_intervals_of_a_textbook():
-    """q(0.05; 4, 15) = 4.08 in the tables, so that pairs 4.08 * sqrt(7.33 / 6) apart differ."""
+    """Tables give q(0.05; 4, 15) = 4.08, so pairs more than 4.08 * sqrt(7.33 / 6) apart differ."""
     found = margins(GRAFTS)
     own = np.array([np.var(GRAFTS[i] - GRAFTS[j], ddof=1) for i, j in itertools.combinations(range(4), 2)])
     pooled = own <= 2 * 7.33

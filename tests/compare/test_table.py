@@ -1,4 +1,4 @@
-"""A comparison as Markdown, and the rows that programs read up to release 0.1."""
+"""A comparison as Markdown, and the rows for programs that read release 0.1's format."""
 
 from mmcnn.compare.results import CandidateResult, Comparison, Cost, PairResult, RunResult
 from mmcnn.compare.table import as_markdown, old_rows
@@ -37,7 +37,7 @@ def test_markdown_by_hand():
         '',
         '| backbone | AP | AP50 | parameters | multiply-adds | latency, ms | training time |',
         '|---|--:|--:|--:|--:|--:|--:|',
-        # Deviations of a sample of two: half the difference times the root of 2.
+        # The standard deviation of a sample of two is half the difference times the root of 2.
         '| `darknet53` | 0.320 ± 0.014 | 0.550 ± 0.071 | 61,234,567 | 4,000,000,000 | 40.0 | 1 min 40 s |',
         '| `vgg16` | 0.200 | 0.400 | 20,000,000 | - | 12.2 | 1 h 02 min |',
         '| `xception` | failed | failed | failed | failed | failed | failed |',

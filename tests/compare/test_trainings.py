@@ -1,4 +1,4 @@
-"""Runs of a comparison: what they call, what they record, when they train again; with a stand-in for the training."""
+"""Runs of a comparison: their commands, their records and when they train again, with stand-ins for the trainings."""
 
 import argparse
 import dataclasses
@@ -35,7 +35,7 @@ def runs(cfg, tmp_path):
 
 
 class Trainings:
-    """Stands in for the processes: keeps their commands and leaves what a training leaves, or fails as it is told."""
+    """A stand-in for the processes: records commands, and writes a training's files or fails as planned."""
 
     def __init__(self):
         self.commands, self.plans, self.clock = [], {}, 0.0
@@ -70,7 +70,7 @@ def trainings(monkeypatch):
 
 
 def of(command):
-    """Backbone and seed that a command trains."""
+    """Return the backbone and seed that a command trains."""
     backbone, seed = command[command.index('--work-dir') + 1].split('/')[-2:]
     assert command[command.index('--seed') + 1] == seed.removeprefix('seed_')
     return backbone, seed
@@ -91,7 +91,7 @@ def test_every_backbone_trains_in_its_folder_by_the_ordinary_tool(runs, training
     config = Config.fromfile(command[4])
     assert config.model.backbone == dict(type='mmcnn.mobilenetv2', out_indices=(3, 4, 5))
     assert config.model.data_preprocessor.mean == [127.5, 127.5, 127.5]
-    assert config.train_cfg.max_epochs == 300  # the budget is typed, not written in
+    assert config.train_cfg.max_epochs == 300  # the budget is an option, not part of the config
 
 
 def test_last_validation_is_the_result(runs, trainings):
@@ -117,7 +117,7 @@ def test_what_is_finished_is_not_trained_again(cfg, runs, trainings, tmp_path, c
     compare_trainings.train_all(runs)
     assert [of(command) for command in trainings.commands] == ALL
     assert '[1/4] darknet53, seed 4: already trained' in capsys.readouterr().out
-    # Also by a later call, which has read the records, and after the folder was moved.
+    # A later call, even after the folder was moved, reads the records and does not train.
     tmp_path.rename(tmp_path.with_name('moved'))
     again = compare_trainings.plan(cfg, TWO[:1], [(4, None)], tmp_path.with_name('moved'), BUDGET)
     for run in again:
@@ -145,7 +145,7 @@ def test_one_that_fails_leaves_the_others_alone(runs, trainings, plan, reason, c
     assert [run.result() is not None for run in runs] == [True, False, True, True]
     assert runs[1].record()['failure'] == reason
     if 'code' in plan:
-        compare_trainings.train_all(runs)  # it gets another chance
+        compare_trainings.train_all(runs)  # a failed run is trained again
         assert [of(command) for command in trainings.commands[4:]] == [ALL[1]]
         assert runs[1].result() is not None
         assert runs[1].record()['failure'] is None
@@ -175,7 +175,7 @@ def test_budgets_are_not_mixed(cfg, runs, trainings, tmp_path):
     (other,) = compare_trainings.plan(changed, TWO[:1], [(4, None)], tmp_path, BUDGET)
     with pytest.raises(UsageError, match=r'\(recipe \w{12}, now \w{12}\)'):
         other.refuse_others()
-    # What does not change results may change.
+    # Settings that do not affect results may differ.
     (other,) = compare_trainings.plan(cfg, TWO[:1], [(4, None)], tmp_path, BUDGET, workers=3, device='cpu')
     other.refuse_others()
 
@@ -247,7 +247,7 @@ def test_weights_that_do_not_fit_are_refused_before_any_training(trained):
 
 
 def test_check_minds_no_work_dir_of_the_config(cfg, shapes, trained, tmp_path):
-    """Each run has a folder of its own: what the config's holds is nobody's business."""
+    """Each run has its own folder, so the content of the config's work dir does not matter."""
     cfg.work_dir = str(trained.work_dir)
     assert compare_trainings.check(TrainOptions(config=cfg, data=shapes), TWO[:1]).size == (640, 640)
     assert cfg.work_dir == str(trained.work_dir)
@@ -293,13 +293,13 @@ def test_candidates_train_with_what_is_their_own(cfg, tmp_path):
     assert run.settings['weights'] == 'mmcnn://darknet53' and run.settings['fraction'] == 0.25
     parser = argparse.ArgumentParser()
     add_options(parser, TrainOptions)
-    # It is a command that mmcnn train takes, both to start from the weights and to go on.
+    # mmcnn train accepts the command, both to start from the weights and to resume.
     typed = options_from(parser.parse_args(run.command()[5:]), TrainOptions, config='x')
     assert (typed.weights, typed.resume) == ('mmcnn://darknet53', True)
 
 
 def test_a_paused_run_has_no_result_and_goes_on(runs, trainings, capsys):
-    """The stand-in logs validations of epochs 1 and 3: paused after the first, it is asked for the rest."""
+    """The stand-in logs validations of epochs 1 and 3; it is paused after the first, then asked for the rest."""
     trainings.plans['darknet53/seed_4'] = dict(entry={'coco/bbox_mAP': 0.125, 'coco/bbox_mAP_50': 0.5, 'step': 1})
     assert runs[0].iterations() == 0
     compare_trainings.train_all(runs[:1], until_epoch=1)
@@ -348,7 +348,7 @@ def test_a_training_that_was_told_to_end_is_interrupted_not_failed_of_its_last_l
 
 def test_dropped_checkpoints_leave_the_result(runs, trainings):
     compare_trainings.train_all(runs[:1])
-    runs[1].drop_checkpoints()  # has none
+    runs[1].drop_checkpoints()  # it has no checkpoints
     digest = runs[0].checkpoint_sha256()
     assert digest == 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'  # of an empty file
     runs[0].drop_checkpoints()

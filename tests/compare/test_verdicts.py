@@ -1,4 +1,4 @@
-"""Verdicts in words, and the groups that a critical-difference diagram joins."""
+"""Verdicts as sentences, and the groups that a critical-difference diagram joins."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def test_a_claim():
 
 
 def test_no_claim_and_what_it_would_take():
-    """q(2, 2) / sqrt(2) is Student's 4.303 and so on: by hand 0.02 * t(0.975, n - 1) / sqrt(n) < 0.02 from n = 7 on."""
+    """q(2, 2) / sqrt(2) is Student's 4.303 and so on: by hand, 0.02 * t(0.975, n - 1) / sqrt(n) < 0.02 for n >= 7."""
     found = pair(0.02, 0.05, of_seeds=0.02**2 / 3)
     assert more_seeds(found, 2) == 4
     start = 'vovnet39 and mobilenetv2 are not distinguishable (+0.020, 95 % -0.030 to 0.070): '
@@ -50,7 +50,7 @@ def test_one_seed_cannot_tell():
 
 
 def test_so_many_seeds_do_make_the_claim():
-    """The table again, so often that the plan is fulfilled: the pair is told apart, and not one seed before."""
+    """With the planned number of seeds the pair is told apart; with one seed fewer it is not."""
     rng = np.random.default_rng(1)
     noise = rng.normal(0, 0.02, (3, 4))
     noise -= noise.mean(axis=1, keepdims=True)
@@ -71,7 +71,7 @@ def test_so_many_seeds_do_make_the_claim():
 
 
 def _with_variances(table, n):
-    """(k, n) of the same means and the same covariance of residuals."""
+    """Return a table (k, n) with the same means and the same covariance of residuals."""
     k = len(table)
     root = np.linalg.cholesky(np.cov(table) + 1e-15 * np.eye(k))
     basis = np.random.default_rng(0).normal(size=(n, k))
@@ -81,7 +81,7 @@ def _with_variances(table, n):
 
 
 def of_means(means, critical):
-    """All pairs of candidates, told apart where their means are more than ``critical`` apart."""
+    """Make all pairs of candidates; they are told apart where their means differ by more than ``critical``."""
     names = sorted(means, key=lambda name: -means[name])
     return [
         pair(means[a] - means[b], critical, first=a, second=b) for a, b in itertools.combinations(names, 2)

@@ -1,4 +1,4 @@
-"""Backbones at widths of equal multiply-adds."""
+"""Widths at which backbones have equal multiply-adds."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_detectors_come_within_a_tenth(name):
 
 
 def test_published_network_keeps_its_width():
-    """YOLOv5n needs 4.5 GFLOPs, two of them a multiply-add, at 640 px (YOLOv5 v7.0, README)."""
+    """YOLOv5n needs 4.5 GFLOPs at 640 px, two per multiply-add (YOLOv5 v7.0, README)."""
     cfg = load_config('yolov5_n')
     assert multiply_adds(cfg, (640, 640)) == pytest.approx(4.5e9 / 2, rel=0.03)
 

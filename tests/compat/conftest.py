@@ -10,9 +10,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def python(tmp_path_factory):
-    """Runs code in a process of its own, in an empty folder: ``python(code, *path)``.
+    """Run code in a new process, in an empty folder: ``python(code, *path)``.
 
-    The path comes before the installed packages. Gives what was printed and the last line of errors.
+    The path comes before the installed packages. Return the output and the last line of stderr.
     """
 
     def run(code, *path):

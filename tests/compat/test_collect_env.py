@@ -1,4 +1,4 @@
-"""A torchvision that does not fit the torch beside it must not end a run."""
+"""A torchvision that does not match the installed torch must not end a run."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from mmcnn.compat import collect_env
 
 @pytest.fixture
 def broken_torchvision(tmp_path):
-    """A folder to put on the path: torchvision in it fails as PyPI's does beside a CPU torch."""
+    """A folder for the path with a torchvision that fails like PyPI's with a CPU torch."""
     package = tmp_path / 'torchvision'
     package.mkdir()
     (package / '__init__.py').write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")

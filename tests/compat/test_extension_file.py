@@ -1,4 +1,4 @@
-"""The file that gives mmcv mmcnn's operators: written, found, deleted; beside other files; after installations."""
+"""The file that gives mmcv mmcnn's operators: written, found and deleted, beside other files, after installations."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ MMCV = Path(mmcv.__file__).parent
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A mmcv without operators, the first on the path: its folder."""
+    """The folder of an mmcv without operators, which is first on the path."""
     made = tmp_path / 'site' / 'mmcv'
     made.mkdir(parents=True)
     (made / '__init__.py').touch()
@@ -32,7 +32,7 @@ def test_it_is_written_found_and_deleted(folder):
     assert install() == folder / '_ext.py'
     assert look() == Place(folder, 'ours', folder / '_ext.py')
     assert sorted(path.name for path in folder.iterdir()) == ['__init__.py', '_ext.py']
-    assert install() == folder / '_ext.py'  # again
+    assert install() == folder / '_ext.py'  # a second time
     assert remove() == folder / '_ext.py' and look().state == 'none'
     assert remove() is None
 
@@ -57,7 +57,7 @@ def test_operators_that_were_compiled_later_win(folder):
     install()
     (folder / f'_ext{EXTENSION_SUFFIXES[0]}').write_bytes(b'\x7fELF')
     assert look().state == 'compiled'
-    assert PathFinder.find_spec('mmcv._ext', [str(folder)]).origin.endswith(EXTENSION_SUFFIXES[0])  # as Python has it
+    assert PathFinder.find_spec('mmcv._ext', [str(folder)]).origin.endswith(EXTENSION_SUFFIXES[0])  # like Python
     assert remove() == folder / '_ext.py'
 
 
@@ -107,7 +107,7 @@ def test_a_folder_that_cannot_be_written_to(folder, monkeypatch):
 
 @pytest.fixture(scope='module')
 def site(tmp_path_factory):
-    """A folder with a copy of the installed mmcv, without operators, and with our file in it."""
+    """A folder with a copy of the installed mmcv, with our file instead of its operators."""
     site = tmp_path_factory.mktemp('copied')
     ignored = shutil.ignore_patterns('_ext*', '__pycache__')
     shutil.copytree(MMCV, site / 'mmcv', ignore=ignored)

@@ -12,7 +12,7 @@ from mmcnn import compat
 
 MMCV = Path(mmcv.__file__).parent
 DATA = Path(__file__).resolve().parents[1] / 'data' / 'run_of_0.1.0'
-#: Loads a checkpoint of the Runner and prints a number that was logged.
+#: Loads a checkpoint of the Runner and prints a logged number.
 LOAD = f"""
 import torch
 content = torch.load({str(DATA / 'stopped_at_iter_4.pth')!r}, weights_only=True)
@@ -133,9 +133,9 @@ print(torch.__loader__ is torch.__spec__.loader)
 
 @pytest.mark.parametrize('order', ['mmcnn first', 'mmcnn while torch is imported'])
 def test_threads_that_wait_for_each_other(order, tmp_path, python):
-    """One thread imports torch, another MMEngine, which then waits for torch; they would not end if torch waited, too.
+    """One thread imports torch, another MMEngine, which then waits for torch; if torch waited too, they would deadlock.
 
-    (The real ones in several threads fail now and then, also without mmcnn.)
+    (Importing the real packages in several threads sometimes fails, even without mmcnn.)
     """
     (tmp_path / 'meeting.py').write_text("""
 from threading import Event
@@ -197,7 +197,7 @@ print('torch:', len(torch.serialization.allowed))
     [
         'importlib.reload(mmcnn); importlib.reload(mmcnn)',
         'import torch; importlib.reload(mmcnn); mmcnn.compat.apply()',
-        # All of it anew: two finders, of which either may find the other behind it.
+        # A fresh import of mmcnn: two finders, each of which may find the other one.
         "[sys.modules.pop(name) for name in list(sys.modules) if name.startswith('mmcnn')]; import mmcnn",
         "import torch; [sys.modules.pop(name) for name in list(sys.modules) if name.startswith('mmcnn')]; import mmcnn",
         "importlib.util.find_spec('torch'); importlib.util.find_spec('torch')",
@@ -295,7 +295,7 @@ print(type(model).__module__, type(model.backbone).__name__, model.neck.in_chann
 
 @pytest.mark.slow
 def test_mmdetections_own_tool_resumes_a_run(tmp_path, python, in_double):
-    """The only trace of mmcnn in that process is the config's custom_imports."""
+    """That process only learns of mmcnn from the config's custom_imports."""
     tool = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'
     if not tool.is_file():
         pytest.skip('this mmdet was installed without its tools')

@@ -10,7 +10,7 @@ import pytest
 
 from mmcnn.compat import late_imports
 
-#: What MMDetection and MMEngine import for a few of their parts.
+#: Large packages that MMDetection and MMEngine import for a few features.
 LARGE = ('matplotlib.pyplot', 'scipy', 'sklearn', 'sympy', 'torch._dynamo', 'torch.distributed.fsdp', 'torch.onnx')
 
 
@@ -56,7 +56,7 @@ except AttributeError as error:
 
 
 def names_used_at_import(node: ast.AST) -> set[str]:
-    """Names that are read when a module is executed: all but those inside of functions."""
+    """Return the names that are read when a module is executed, that is, outside of functions."""
     if isinstance(node, ast.FunctionDef | ast.Lambda):
         outside = [*getattr(node, 'decorator_list', ()), *node.args.defaults, *filter(None, node.args.kw_defaults)]
         return set().union(*map(names_used_at_import, outside))
@@ -66,7 +66,7 @@ def names_used_at_import(node: ast.AST) -> set[str]:
 
 @pytest.mark.parametrize('name', late_imports.LIBRARIES)
 def test_modules_use_the_libraries_in_functions_only(name):
-    """Whatever a module did with a stand-in when it is executed would import the library after all."""
+    """Any use of a stand-in while a module is executed would import the library after all."""
     tree = ast.parse(Path(importlib.util.find_spec(name).origin).read_text())
     bound = {
         alias.asname or alias.name.partition('.')[0]
@@ -81,7 +81,7 @@ def test_modules_use_the_libraries_in_functions_only(name):
 
 @pytest.fixture
 def library(tmp_path, monkeypatch):
-    """Name of a library of a package and a module, which are imported when they are used."""
+    """The name of a package with one module, both of which are imported on first use."""
     (tmp_path / 'large').mkdir()
     (tmp_path / 'large' / '__init__.py').write_text('top = 1\n')
     (tmp_path / 'large' / 'inner.py').write_text('def double(x):\n    return 2 * x\n\n\nNUMBER = 7\n')

@@ -1,4 +1,4 @@
-"""What MMDetection's tools take for the loading transforms of a training."""
+"""The transforms that MMDetection's tools regard as loading."""
 
 import mmdet.datasets
 import mmdet.datasets.utils

@@ -117,7 +117,7 @@ def test_deform_conv_through_mmcv(stride, padding, dilation, groups, deform_grou
     if groups != 1:
         weight, offset, mask = weight[..., :2], offset[:, : 12 * deform_groups], mask[:, : 6 * deform_groups]
         weight, offset, mask = (each.detach().requires_grad_() for each in (weight, offset, mask))
-    # The slopes are taken numerically: nothing here knows how the gradients are computed.
+    # gradcheck compares with numerical gradients, independently of our formulas.
     assert torch.autograd.gradcheck(
         lambda *given: deform_conv2d(*given, *settings), (features, offset, weight), fast_mode=True
     )
@@ -164,14 +164,14 @@ def test_deform_conv_trains_under_autocast():
     conv.zero_grad()
     with torch.autocast('cpu', torch.bfloat16):
         output = conv(features)
-    assert output.dtype == torch.bfloat16  # mmcv follows the offset, which autocast rounds
+    assert output.dtype == torch.bfloat16  # mmcv uses the offset's dtype, which autocast rounds
     output.float().square().sum().backward()
     assert conv.weight.grad.dtype == torch.float32
     torch.testing.assert_close(conv.weight.grad, expected, rtol=0.05, atol=0.05 * expected.abs().max())
 
 
 def test_an_offset_of_a_finer_level_is_read_from_its_start():
-    # As MMDetection's DyHead calls the operator: mmcv takes each image's buffer for one of the output's size.
+    # MMDetection's DyHead calls the operator like this: mmcv reads each image's buffer as if it had the output's size.
     from mmcv.ops import modulated_deform_conv2d
 
     features, weight = doubles(2, 3, 4, 5), doubles(2, 3, 3, 3, seed=1)

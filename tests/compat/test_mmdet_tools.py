@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def own_tools(tmp_path, monkeypatch):
-    """A MMDetection with tools of our own, inside of it: the folder of the tools."""
+    """The folder of the tools inside an MMDetection whose tools are ours."""
     folder = tmp_path / 'mmdet' / '.mim' / 'tools'
     (folder / 'deep' / 'deeper').mkdir(parents=True)
     monkeypatch.setattr(mmdet_tools, 'package_folder', lambda name: tmp_path / 'mmdet')
@@ -102,11 +102,11 @@ def test_anchors_of_our_heads_have_a_command_of_their_own(tmp_path):
         run_tool('optimize_anchors', ['mmcnn::yolov5_s', '--device', 'cpu'])
 
 
-# --------------------------------------------------------------------------------- MMDetection's own, one by one
+# ------------------------------------------------------------------------------- each of MMDetection's own tools
 
 
 def small(cfg, folder):
-    """A packaged config on a folder of images of 64 pixels."""
+    """Set a packaged config to a folder of images of 64 pixels."""
     set_data(cfg, folder, say=lambda line: None)
     for step in dicts_in(cfg):
         if 'Resize' in str(step.get('type')) and 'scale' in step:
@@ -118,7 +118,7 @@ def small(cfg, folder):
 
 @pytest.fixture(scope='module')
 def detector(shapes, tmp_path_factory):
-    """A RetinaNet of MMDetection's on MobileNetV2, as a config, a checkpoint and what its test has found."""
+    """MMDetection's RetinaNet on MobileNetV2: its config, its checkpoint and the detections of its test."""
     folder = tmp_path_factory.mktemp('tools')
     cfg = mmcnn.swap_backbone('mmdet::retinanet/retinanet_r50_fpn_1x_coco', 'mobilenetv2', say=lambda line: None)
     small(cfg, shapes)
@@ -148,7 +148,7 @@ def run_theirs(detector, tool, *args):
 
 @pytest.fixture(scope='module')
 def tested(detector):
-    """What ``test`` printed; found.pkl holds what it found."""
+    """The output of ``test``; its detections are in found.pkl."""
     args = ['--work-dir', 'tested', '--out', 'found.pkl']
     return run_theirs(detector, 'test', detector.config, detector.checkpoint, *args)
 
@@ -210,7 +210,7 @@ def test_get_flops(detector):
     assert re.search(r'\nFlops: [1-9.]+[0-9.]*[MG]', printed)
 
 
-#: Both of MMDetection's interfaces; what they find is the same.
+#: Both of MMDetection's interfaces, which find the same.
 APIS = """
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 
@@ -230,7 +230,7 @@ def test_their_functions_after_an_import_of_mmcnn(detector):
 @pytest.mark.slow
 @pytest.mark.skipif(any(Path(mmcv.__file__).parent.glob('_ext.*')), reason='this mmcv has its own operators')
 def test_their_functions_after_compat_install(detector, tmp_path):
-    """In a copy of the installed mmcv, which nobody else has."""
+    """The file is written into a copy of the installed mmcv."""
     shutil.copytree(
         Path(mmcv.__file__).parent, tmp_path / 'mmcv', ignore=shutil.ignore_patterns('_ext*', '__pycache__')
     )

@@ -16,14 +16,14 @@ class Kept(logging.Handler):
 
 
 def test_what_mmengine_warns_itself_of_is_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(FileClient, '_instances', {})  # a process warns of the second once
+    monkeypatch.setattr(FileClient, '_instances', {})  # MMEngine gives the second warning once per process
     logger = MMLogger.get_instance('test_mmengine_warnings')
     whole, filtered = Kept(), Kept()
     filtered.addFilter(concerns_users)
     logger.handlers = [whole, filtered]
-    # What CheckpointHook does. Both warnings are still there; if they are not, the filter can go.
+    # CheckpointHook does this. If a future MMEngine no longer gives both warnings, remove the filter.
     FileClient.infer_client(None, str(tmp_path))
-    HardDiskBackend()  # which the client makes once in a process
+    HardDiskBackend()  # the client creates it once per process
     assert {message.split()[0] for message in whole.messages} == {'"FileClient"', '"HardDiskBackend"'}
     assert filtered.messages == []
     logger.warning('FileClient is a word in a warning of ours')

@@ -1,4 +1,4 @@
-"""Every public name of release 0.1.0 is found where it stood, for one release, with a warning that says where it is."""
+"""For one release, every public name of release 0.1.0 is found at its old place, with a warning that names the new."""
 
 import importlib
 import json
@@ -12,9 +12,9 @@ import pytest
 
 from mmcnn.compat.moved import MODULES, NAMES
 
-#: Module -> its public names, written down at the last commit of release 0.1.0.
+#: Module -> its public names at the last commit of release 0.1.0.
 NAMES_OF_0_1_0 = json.loads((Path(__file__).parents[1] / 'data' / 'names_of_0.1.0.json').read_text())
-#: What took or made an ``argparse.Namespace``, and inner helpers that nothing needs any more; see CHANGELOG.md.
+#: Functions that took or made an ``argparse.Namespace``, and unused internal helpers; see CHANGELOG.md.
 GONE = {
     'mmcnn.benchmarks.memory': {'report'},
     'mmcnn.benchmarks.nms': {'report'},
@@ -41,7 +41,7 @@ GONE = {
     'mmcnn.models.zoo_table': {'BACKBONE_FAMILIES', 'REFERENCE'},
 }  # fmt: skip
 
-#: Programs in tools/ now, which are not installed.
+#: Now programs in tools/, which are not installed.
 GONE_MODULES = {'mmcnn.benchmarks.memory_slope', 'mmcnn.benchmarks.waiting'}
 
 

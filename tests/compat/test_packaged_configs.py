@@ -1,4 +1,4 @@
-"""Configs by package and name: in ``_base_``, in MMEngine's functions, whichever package was imported first."""
+"""Configs by package and name, in ``_base_`` and in MMEngine's functions, regardless of the import order."""
 
 import importlib.util
 from pathlib import Path
@@ -20,7 +20,7 @@ RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco'
 
 @pytest.fixture
 def based_on(tmp_path):
-    """A config of the user's own that inherits from others: its path."""
+    """``based_on(*bases, text='')``: the path of a user's config that inherits from others."""
 
     def write(*bases, text=''):
         path = tmp_path / 'mine.py'
@@ -93,10 +93,10 @@ def test_a_file_goes_before_a_package(tmp_path, monkeypatch):
 def test_bases_are_found_by_their_packages(based_on):
     cfg = Config.fromfile(based_on(f'{RETINANET}.py', text='model = dict(bbox_head=dict(num_classes=3))\n'))
     assert cfg.model.type == 'RetinaNet' and cfg.model.bbox_head.num_classes == 3
-    assert cfg.model._scope_ == 'mmdet'  # as MMEngine documents it
+    assert cfg.model._scope_ == 'mmdet'  # as MMEngine documents
     cfg = Config.fromfile(based_on('mmcnn::yolov4_cspdarknet53_narrow', text='max_epochs = 3\n'))
     own = Config.fromfile(config_folder() / 'yolov4_cspdarknet53_narrow.py')
-    assert cfg.max_epochs == 3 and cfg.model == own.model  # no scope: bare names in it are MMDetection's
+    assert cfg.max_epochs == 3 and cfg.model == own.model  # no scope, since bare names in it are MMDetection's
     several = based_on('mmdet::_base_/models/retinanet_r50_fpn.py', 'mmdet::_base_/default_runtime.py')
     assert Config.fromfile(several).default_scope == 'mmdet'
 
@@ -139,7 +139,7 @@ def test_functions():
     assert packaged_configs.is_installed('mmdet') and packaged_configs.is_installed('mmcv-lite')
     assert not packaged_configs.is_installed('mmseg')
     assert packaged_configs.get_installed_path('mmdet') == str(MMDET)
-    assert packaged_configs.get_installed_path('mmcv-lite').endswith('mmcv')  # named otherwise than its package
+    assert packaged_configs.get_installed_path('mmcv-lite').endswith('mmcv')  # its package has another name
     with pytest.raises(ModuleNotFoundError, match='mmseg is not installed'):
         packaged_configs.get_installed_path('mmseg')
 

@@ -1,4 +1,4 @@
-"""MMDetection pastes masks of boxes inside, across and outside of the image alike, once mmcnn has been imported."""
+"""With mmcnn imported, MMDetection pastes masks of boxes inside, across and outside of the image consistently."""
 
 import math
 
@@ -13,9 +13,9 @@ HEIGHT, WIDTH = 12, 16
 
 
 def naive(mask, box):
-    """Each pixel of the image, its center looked up in the mask (h, w) that fills the box; between centers, bilinear.
+    """Look up the center of each pixel in the mask (h, w) that fills the box, bilinearly between the mask's centers.
 
-    Beyond the outermost centers of the mask there is nothing, as beyond the mask.
+    Outside of the outermost centers the mask is interpolated with 0.
     """
     (h, w), (x0, y0, x1, y1) = mask.shape, box
     pasted = torch.zeros(HEIGHT, WIDTH)
@@ -68,7 +68,7 @@ def test_a_head_predicts_where_some_boxes_are_outside():
 
 
 def test_several_at_once_are_pasted_as_before():
-    """Whole images at once, as on a GPU, and boxes of which some are inside."""
+    """Paste whole images at once, as on a GPU, with some of the boxes inside."""
     boxes = torch.tensor([BOXES['left of it'], BOXES['inside']])
     masks = torch.rand(2, 1, 5, 4)
     for skip_empty in (False, True):

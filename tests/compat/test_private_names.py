@@ -1,4 +1,4 @@
-"""What dependencies keep to themselves: it is where it was, does what we need, and is touched in one file only."""
+"""Private names of dependencies: each exists, does what mmcnn needs, and is used in one file only."""
 
 import ast
 import importlib
@@ -43,10 +43,10 @@ from mmcnn.compat.private_names import PRIVATE_NAMES, TRIED_WITH
 from mmcnn.runs.process_state import kept_process_state
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Public by their documentation.
+#: Documented, and therefore public.
 DOCUMENTED = {'_exit', '_replace', '_asdict', '_fields', '_make'}
 
-# ------------------------------------------------------------------------------------------- what each of them does
+# -------------------------------------------------------------------------------------------- the behaviour of each
 
 
 def parameters(function):
@@ -67,7 +67,7 @@ def iterators():
     iterator = iter(DataLoader(range(2), num_workers=1, multiprocessing_context='fork'))
     assert len(iterator._workers_status) == 1
     started = type(iterator).__new__(type(iterator))
-    started.__del__()  # has no attribute yet
+    started.__del__()  # it has no attributes yet
     iterator._shutdown_workers()
 
 
@@ -191,7 +191,7 @@ def processor():
         return
     known = torch.cpu.get_capabilities()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(private_names, 'torch', SimpleNamespace(cpu=SimpleNamespace(**own)))  # as of PyTorch 2.6
+        patch.setattr(private_names, 'torch', SimpleNamespace(cpu=SimpleNamespace(**own)))  # like PyTorch 2.6
         assert private_names.cpu_capabilities() == {name: known[name] for name in ('avx512_bf16', 'amx_bf16')}
     assert private_names.cpu_capabilities() == known
     if known['architecture'] == 'x86_64':
@@ -377,7 +377,7 @@ CHECKS = {
 @pytest.mark.parametrize('entry', PRIVATE_NAMES, ids=lambda entry: entry.name)
 def test_each_does_what_we_need(entry, tmp_path):
     check = CHECKS[entry.name]
-    with kept_process_state():  # MMEngine's loggers, hubs and device are of the process
+    with kept_process_state():  # MMEngine's loggers, hubs and device are global
         check(*[tmp_path] * len(parameters(check)))
     assert entry.why and entry.instead
     if entry.used_by.endswith('.py'):
@@ -393,7 +393,7 @@ def test_the_table_has_each_once_and_says_what_it_was_tried_with():
         assert f'{pinned[name]}.'.startswith(f'{TRIED_WITH[name]}.')
 
 
-# ------------------------------------------------------------------------------------------- none is touched elsewhere
+# ---------------------------------------------------------------------------------------------- none is used elsewhere
 
 
 def is_private(name):
@@ -401,7 +401,7 @@ def is_private(name):
 
 
 def definitions(tree):
-    """Names that a file defines: functions, classes, fields, and attributes that it sets of its own objects."""
+    """Yield the names that a file defines: functions, classes, fields, and attributes of its own objects."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             yield node.name
@@ -412,13 +412,13 @@ def definitions(tree):
 
 
 def is_own(node):
-    """Whether an expression is ``self``, ``cls`` or ``super()``."""
+    """Return whether an expression is ``self``, ``cls`` or ``super()``."""
     node = node.func if isinstance(node, ast.Call) else node
     return isinstance(node, ast.Name) and node.id in ('self', 'cls', 'super')
 
 
 def accesses(tree):
-    """Private names that are looked up or imported from elsewhere: name, line, and whether of the object itself."""
+    """Yield the names that a file looks up or imports: name, line, and whether on ``self``, ``cls`` or ``super()``."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             yield node.attr, node.lineno, is_own(node.value)
@@ -435,7 +435,7 @@ def accesses(tree):
 
 
 def touched(sources):
-    """``file:line name`` of private names of others, of files and their texts."""
+    """Return ``file:line name`` for each foreign private name in these files (path -> text)."""
     trees = {file: ast.parse(text) for file, text in sources.items()}
     own = {file: set(definitions(tree)) for file, tree in trees.items()}
     own_anywhere = set().union(*own.values())
@@ -485,7 +485,7 @@ def test_the_scan_finds_what_is_touched(line, name):
 
 @pytest.mark.slow
 def test_our_classes_use_no_other_private_names_of_their_bases():
-    """What the scan cannot see: a name of a base class looks like an own one."""
+    """The scan above misses these, because a base class's name looks like the class's own."""
     allowed = {(entry.used_by, entry.name.rpartition('.')[2]) for entry in PRIVATE_NAMES}
     found = set()
     for info in pkgutil.walk_packages(mmcnn.__path__, 'mmcnn.'):
@@ -503,11 +503,11 @@ def test_our_classes_use_no_other_private_names_of_their_bases():
                     found |= {(info.name, name) for pair in theirs for name in pair if name in used}
     found = {(f'{module.replace(".", "/")}.py', name) for module, name in found}
     assert found - allowed == set()
-    assert ('mmcnn/engine/resumable_train_loop.py', '_epoch') in found  # the search finds things
+    assert ('mmcnn/engine/resumable_train_loop.py', '_epoch') in found  # the search does find names
 
 
 def source_of(cls):
     try:
         return inspect.getsource(cls)
-    except (OSError, TypeError):  # made at runtime, or of C
+    except (OSError, TypeError):  # created at runtime or written in C
         return ''

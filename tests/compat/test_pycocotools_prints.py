@@ -15,7 +15,7 @@ def test_pycocotools_prints_into_the_log(tmp_path, capsys):
         coco.COCO(str(tmp_path / 'a.json'))
     assert capsys.readouterr().out == ''
     assert 'INFO - loading annotations into memory...' in (tmp_path / 'log.txt').read_text()
-    coco.COCO(str(tmp_path / 'a.json'))  # and afterwards as ever
+    coco.COCO(str(tmp_path / 'a.json'))  # afterwards it prints again
     assert 'loading annotations into memory...' in capsys.readouterr().out
 
 

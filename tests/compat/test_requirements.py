@@ -43,7 +43,7 @@ def test_old_torch_is_refused(monkeypatch):
 
 @pytest.fixture
 def fake_torch(tmp_path):
-    """Makes a folder to put on the path: a torch of a version that has nothing besides."""
+    """``fake_torch(version)``: a folder for the path with a torch that only has a version."""
 
     def make(version):
         (tmp_path / 'torch').mkdir()

@@ -1,4 +1,4 @@
-"""MMDetection's SingleRoIExtractor does not round the coordinates of RoIs, once mmcnn has been imported."""
+"""With mmcnn imported, MMDetection's SingleRoIExtractor does not round the coordinates of RoIs."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def extractor():
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_rounds_features_alone(extractor, dtype):
-    # Slopes of one a cell show where a RoI was read. All numbers are small enough for bfloat16.
+    # Maps that rise by one per cell show where a RoI was read; all numbers are small enough for bfloat16.
     maps = [torch.arange(960 // s).float().expand(2, 3, 480 // s, -1) * s / 16 for s in (4, 8, 16, 32)]
     maps = [level.to(dtype) for level in maps]
     exact = extractor([level.float() for level in maps], ROIS)

@@ -11,7 +11,7 @@ from mmcnn.compat import safe_globals
 
 @pytest.fixture
 def fresh_list():
-    """torch's allow-list without ours, put back afterwards."""
+    """torch's allow-list without our entries, restored afterwards."""
     before = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     yield
@@ -59,7 +59,7 @@ def test_files_of_either_numpy(here, there):
 
 
 class OrderedList(list):
-    """In place of the set that torch keeps: of two entries of one name the later one counts."""
+    """Replace torch's set by a list, so that of two entries with the same name the later one counts."""
 
     def union(self, other):
         return OrderedList([*self, *(each for each in other if each not in self)])

@@ -1,4 +1,4 @@
-"""MMDetection's SSDHead predicts, once mmcnn has been imported."""
+"""With mmcnn imported, MMDetection's SSDHead can predict."""
 
 import torch
 from mmdet.models.dense_heads import SSDHead

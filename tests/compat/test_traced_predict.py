@@ -1,4 +1,4 @@
-"""Tracing a detector's detections is refused; tracing its backbone, and its maps, is right at other sizes."""
+"""Tracing a detector's detections is refused; a traced backbone or detector's maps are right at other sizes."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from mmcnn.errors import UsageError
 from mmcnn.registry import MODELS
 
 SMALL = dict(widen_factor=0.0625, deepen_factor=0.33)
-#: Config and backbone of a detector of each kind, with the head that is to refuse.
+#: Config of one detector of each kind -> its backbone, and the head that refuses.
 DETECTORS = {
     'yolov3_darknet53': ('darknet53', 'YOLOV3Head'),
     'yolov4_cspdarknet53_darknet': ('cspdarknet53', 'YOLOHead'),
@@ -37,7 +37,7 @@ def test_traced_detections_are_refused(config):
     detector = build(config)
     images = torch.rand(1, 3, 64, 64)
     for detect in (detector.predict, partial(detector, mode='predict')):
-        assert detect(images, samples())[0].pred_instances.bboxes.shape[1] == 4  # where nothing is traced
+        assert detect(images, samples())[0].pred_instances.bboxes.shape[1] == 4  # without tracing
         with pytest.raises(UsageError, match=f'of {DETECTORS[config][1]} cannot be traced.*`mmcnn export`'):
             torch.jit.trace(lambda x, detect=detect: detect(x, samples())[0].pred_instances.bboxes, images)
 

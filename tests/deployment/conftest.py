@@ -1,4 +1,4 @@
-"""Modules as ONNX files, run by ONNX Runtime."""
+"""Export modules to ONNX files and run them with ONNX Runtime."""
 
 import warnings
 
@@ -13,9 +13,9 @@ onnxruntime = pytest.importorskip('onnxruntime')
 
 @pytest.fixture(scope='session')
 def exported():
-    """``exported(module, inputs, dynamic_shapes, opset=18)`` gives a function from tensors to the outputs as tensors.
+    """``exported(module, inputs, dynamic_shapes, opset=18)`` returns a function that maps input to output tensors.
 
-    Fails unless the file has operators of ONNX's own domain only and passes ONNX's checker.
+    It fails unless the file only has operators of ONNX's standard domain and passes ONNX's checker.
     """
     from mmcnn.deployment import deformable
     from mmcnn.deployment.operators import translations

@@ -1,6 +1,6 @@
-"""Detectors for the tests of exports that take a second or two."""
+"""Small detectors for export tests, each of which takes a second or two."""
 
-#: YOLOv5n, narrower still, of three classes; the values of its config that say so.
+#: Config values of a narrower YOLOv5n with three classes.
 TINY = {
     'model.backbone.widen_factor': 0.125,
     'model.backbone.deepen_factor': 0.33,
@@ -8,5 +8,5 @@ TINY = {
     'model.neck.deepen_factor': 0.33,
     'model.bbox_head.num_classes': 3,
 }
-#: The same as options of an export.
+#: The same detector as options of an export.
 SMALL = dict(source='yolov5_n', classes='circle,square,triangle', img_size=64, cfg_options=TINY)

@@ -1,4 +1,4 @@
-"""The check of an export: which differences between a file's detections and PyTorch's it lets pass."""
+"""The check of an export: which differences between a file's detections and PyTorch's it accepts."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,14 +16,14 @@ EXACT = TOLERANCES['fp32']
 
 
 def detections(*rows):
-    """Each row is (x1, y1, score, label), a box of 10 x 10 pixels."""
+    """Make detections from rows (x1, y1, score, label), with boxes of 10 x 10 pixels."""
     corners = np.float32([row[:2] for row in rows]).reshape(-1, 2)
     scores, labels = np.float32([row[2] for row in rows]), np.int64([row[3] for row in rows])
     return Detections(np.concatenate([corners, corners + 10], axis=1), scores, labels, [str(label) for label in labels])
 
 
 def plan_of_detector(batch):
-    """A plan of a trained detector, as far as a comparison asks it."""
+    """Return a stand-in for the plan of a trained detector, with the fields that a comparison reads."""
     return SimpleNamespace(
         batch=batch,
         fit=SimpleNamespace(apply=lambda image: SimpleNamespace(scale_factor=(1.0, 1.0))),
@@ -54,7 +54,7 @@ def test_the_same_detections_pass():
         ([(0.002, 0, 0.9, 0), *THEIRS[1:]], 2, 1),
         ([(0, 0, 0.9001, 0), *THEIRS[1:]], 2, 1),
         ([(0, 0, 0.9, 1), *THEIRS[1:]], 2, 1),
-        # A file that does not suppress finds all of PyTorch's, and more.
+        # A file without suppression finds all of PyTorch's detections, and more.
         ([*THEIRS, (0.5, 0, 0.8, 0)], 3, 1),
         ([*THEIRS, (0, 0, 0.9, 0)], 3, 1),
         ([*THEIRS, (40.5, 0, 0.05, 0)], 3, 1),
@@ -77,13 +77,13 @@ def test_what_is_there_by_chance_is_left_aside():
     left = compared(THEIRS, theirs=[*THEIRS, at_the_threshold])
     assert (left.every, left.aside) == (3, 1) and '; 1 at the threshold or the last' in str(left)
     assert EXACT.allows(compared(THEIRS, theirs=[*THEIRS, at_the_threshold]))
-    # Of an image that has as many as it may have, the last one is another where two are as good as each other.
+    # In an image with max_per_img detections, the last one is arbitrary if two have equal scores.
     assert EXACT.allows(compared([*THEIRS[:2], (70, 0, 0.1, 1)], max_per_img=3))
 
 
 @pytest.mark.parametrize(('second', 'allowed'), [(THEIRS, True), (THEIRS[1:], False), ([*THEIRS, THEIRS[0]], False)])
 def test_images_one_by_one_and_together(second, allowed, monkeypatch):
-    """Each detection counts once, and both rounds have to be right."""
+    """Each detection counts once, and both the single images and the batch must match."""
 
     class Runner:
         def __init__(self, *args, **kwargs):
@@ -108,11 +108,11 @@ def test_images_one_by_one_and_together(second, allowed, monkeypatch):
         (dict(every=410, found=410), True, False),
         (dict(every=410, found=409), False, True),
         (dict(every=410, found=410, more=1), False, True),
-        (dict(every=410, found=409, more=1), False, True),  # another one in its place
-        (dict(every=410, found=408), False, False),  # two of a thousand would be too many
+        (dict(every=410, found=409, more=1), False, True),  # replaced by another one
+        (dict(every=410, found=408), False, False),  # even two in a thousand would be too many
         (dict(every=999, found=998), False, True),
         (dict(every=1000, found=999), True, False),
-        (dict(every=410, found=409, sure=100, found_sure=99), False, False),  # of those none may be missed
+        (dict(every=410, found=409, sure=100, found_sure=99), False, False),  # no sure detection may be missed
     ],
 )
 def test_of_few_detections_a_miss_says_nothing(numbers, allowed, undecided):
@@ -135,7 +135,7 @@ def test_as_many_may_be_missed_as_may_be_besides(tolerance, thousands):
 
 @pytest.mark.parametrize(('number', 'allowed', 'looked_at'), [(400, True, 4), (140, False, 7), (1000, True, 2)])
 def test_more_images_are_looked_at_where_there_are_too_few_detections(number, allowed, looked_at, checked_images):
-    """One detection of the first image is missed; of ``number`` of each."""
+    """One of the first image's ``number`` detections is missed."""
     rows = [(20 * i, 0, 0.1, 0) for i in range(number)]
     plan, ours = checked_images(rows)
     seen = []
@@ -167,8 +167,8 @@ def test_a_fault_is_not_looked_for_in_more_images(checked_images):
 
 @pytest.fixture
 def checked_images(monkeypatch):
-    """``checked_images(rows)``: a plan of a detector that finds ``rows`` in every image, and what its file finds in one
-    (None: in those that are None)."""
+    """``checked_images(rows)``: a plan of a detector that finds ``rows`` in every image, and the file's detections
+    by image (key None: for images that are None)."""
 
     def use(rows):
         ours = {}
@@ -199,7 +199,7 @@ def test_boxes_before_nms_are_compared_by_value():
 
 
 def test_values_at_the_second_size_decide(monkeypatch):
-    """A file that is right at the first size only."""
+    """The file is only right at the first size."""
     boxes, scores = torch.rand(1, 50, 4) * 100, torch.rand(1, 50, 2)
     sizes = []
     plan = SimpleNamespace(
@@ -227,7 +227,7 @@ def test_values_at_the_second_size_decide(monkeypatch):
         ('fp16', None, {}, 'scores 0; with data=PATH, AP on its images decides'),
         ('fp16', 'bccd', {}, None),  # AP decides
         ('fp32', 'bccd', {}, 'scores 0'),
-        ('fp16', 'bccd', None, 'scores 0'),  # of random weights there is no AP
+        ('fp16', 'bccd', None, 'scores 0'),  # random weights have no AP
     ],
 )
 def test_detections_in_half_are_weighed_by_ap(precision, data, checkpoint, ends, monkeypatch):
@@ -258,11 +258,11 @@ def test_detections_in_half_are_weighed_by_ap(precision, data, checkpoint, ends,
         ('fp16', None, {}, 'differ; with data=PATH, AP on its images decides'),
         ('fp16', 'bccd', {}, None),  # AP decides
         ('fp32', 'bccd', {}, 'differ'),
-        ('fp16', 'bccd', None, 'differ'),  # of random weights there is no AP
+        ('fp16', 'bccd', None, 'differ'),  # random weights have no AP
     ],
 )
 def test_boxes_before_nms_in_half_are_weighed_by_ap(precision, data, checkpoint, ends, monkeypatch):
-    """Although the detections that are left of them are those of PyTorch."""
+    """AP decides even though the detections after NMS match PyTorch's."""
     matches = Matches(sure=9, found_sure=9, more_sure=0, every=40, found=40, more=0, box=0.0, score=0.0, images=8)
     monkeypatch.setattr(check, 'open_session', lambda *args: None)
     monkeypatch.setattr(check, '_compare_outputs', lambda *args: (0.0, 'one by one', 'boxes differ'))

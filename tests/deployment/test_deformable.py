@@ -66,7 +66,7 @@ def test_a_backbone_as_a_file(tmp_path):
     spread(plan.found.network, torch.randn(2, 3, 64, 64))
     write(plan, tmp_path / 'a.onnx', plan.metadata())
     images = [np.random.default_rng(i).integers(0, 256, (64, 64, 3), dtype=np.uint8) for i in range(2)]
-    check_export(plan, tmp_path / 'a.onnx', images)  # fails unless the file gives what PyTorch gives
+    check_export(plan, tmp_path / 'a.onnx', images)  # fails unless the file's outputs match PyTorch's
     file = onnx.load(tmp_path / 'a.onnx')
     assert sum(node.op_type == 'DeformConv' for node in file.graph.node) == 1 + 2 + 1
 

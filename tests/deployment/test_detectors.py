@@ -1,4 +1,4 @@
-"""What the config of a detector says of its post-processing, and what of it is refused since a file would not do it."""
+"""The post-processing in a detector's config, and the settings that are refused because a file cannot apply them."""
 
 import copy
 import re
@@ -34,7 +34,7 @@ NARROW = {
 
 
 def detector(test_cfg, kind=YOLOV3Head):
-    """A detector with nothing but a head."""
+    """Return a stand-in for a detector that only has a head."""
     head = kind.__new__(kind)
     torch.nn.Module.__init__(head)
     head.test_cfg = ConfigDict(test_cfg)
@@ -75,18 +75,18 @@ def test_our_kinds_of_nms_are_read(kind):
 
 
 def test_a_lower_score_is_pytorchs_too():
-    """There would be nothing to compare the detections with that a lowered threshold gives."""
+    """Otherwise, there would be nothing to compare with the additional detections of a lower threshold."""
     options = dict(source='faster_rcnn_vgg16', cfg_options=NARROW, classes='a,b,c', img_size=64)
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     found = exportable(ExportOptions(**options), lambda line: None)
     torch.nn.init.constant_(found.network.roi_head.bbox_head.fc_cls.weight, 0.0)
-    found.network.roi_head.bbox_head.fc_cls.bias.data = torch.tensor([0.0, -1.0, -1.0, 4.0])  # the last: background
+    found.network.roi_head.bbox_head.fc_cls.bias.data = torch.tensor([0.0, -1.0, -1.0, 4.0])  # background last
     counts = {}
     for score_thr in (None, 0.01):
         plan = plan_export(found, ExportOptions(**options, score_thr=score_thr))
         assert plan.metadata().test_cfg['score_thr'] == (score_thr or 0.05)
         counts[score_thr] = len(reference(plan, image))
-    assert counts[None] == 0 < counts[0.01]  # 0.017 of the first class
+    assert counts[None] == 0 < counts[0.01]  # the first class has a score of 0.017
 
 
 @pytest.mark.parametrize('source', ['yolov5_n', 'yolov3_darknet53'])
@@ -126,5 +126,5 @@ def test_padding_that_is_not_pytorchs_is_said(divisor, dynamic, stride, said, fa
     assert len(plan.padding) == (said is not None)
     assert all(re.search(said, sentence) for sentence in plan.padding)
     images = [np.random.default_rng(0).integers(0, 256, (50, 71, 3), np.uint8)]
-    _compare_fit(plan, images)  # what the file is given is what the pipeline gives, up to that
+    _compare_fit(plan, images)  # the file's input equals the pipeline's, up to that padding
     assert network.data_preprocessor.pad_size_divisor == divisor

@@ -1,4 +1,4 @@
-"""``mmcnn.export``: files against PyTorch, and what is refused before any work is done."""
+"""``mmcnn.export``: files compared with PyTorch, and requests that are refused before any work."""
 
 import json
 import signal
@@ -51,7 +51,7 @@ def test_a_detector_gives_what_pytorch_gives(written):
     matches = result.checked.matches
     assert matches.every >= check.FEWEST and matches.found >= 0.99 * matches.every
     assert result.size == result.path.stat().st_size
-    assert [each.name for each in result.path.parent.iterdir()] == ['tiny.onnx']  # nothing is left of the work
+    assert [each.name for each in result.path.parent.iterdir()] == ['tiny.onnx']  # no temporary files are left
 
 
 def test_what_the_file_says_of_itself(written):
@@ -62,7 +62,7 @@ def test_what_the_file_says_of_itself(written):
     assert (said.task, said.form, said.classes) == ('detection', 'decoded', ('circle', 'square', 'triangle'))
     assert said.input.size == said.fit.canvas == (96, 96) and said.fit.scale == (96, 96) and said.input.batch is None
     assert said.test_cfg['nms'] == dict(type='iou', iou_threshold=0.65) and said.checkpoint is None
-    assert torch.__version__.startswith(said.versions['torch'])  # wheels of PyPI leave out their build, +cu124
+    assert torch.__version__.startswith(said.versions['torch'])  # PyPI's wheels omit the build suffix, +cu124
     assert {node.domain for node in file.graph.node} == {''}
     assert file.graph.input[0].type.tensor_type.shape.dim[0].dim_param == 'N'
 
@@ -75,7 +75,7 @@ def test_the_runner_reads_it(written):
 
 @pytest.mark.slow
 def test_a_file_that_gives_something_else_is_not_there(scenes, tmp_path, monkeypatch):
-    """A fault in the graph: boxes that are three pixels to the lower right."""
+    """The graph has a fault: it shifts boxes by three pixels to the lower right."""
     original = export.write
 
     def shifted(plan, path, metadata):
@@ -153,7 +153,7 @@ def test_a_file_that_exists_is_kept(tmp_path):
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    """``interrupted(act)``: an export that writes a few bytes, and calls ``act(file)`` in place of their check."""
+    """``interrupted(act)``: an export that writes a few bytes, and calls ``act(file)`` instead of checking them."""
 
     def run(act):
         checked = check.Checked('', 1.0)
@@ -194,7 +194,7 @@ def test_sigterm_is_not_taken_for_a_fault_of_the_network(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_program_whose_sizes_pytorch_cannot_prove(tmp_path):
-    """Pools with ceil_mode: the check is the proof, and it is at sizes of its own."""
+    """For pooling with ceil_mode, the check is the only proof; it chooses suitable sizes itself."""
     result = mmcnn.export('vovnet27-slim', to='torch-export', dynamic='all', out='a.pt2')
     assert '224 x 224 and 227 x 234 px' in result.checked.summary
 
@@ -213,7 +213,7 @@ def test_weights_of_a_file_are_its_own(tmp_path):
     torch.save(mmcnn.build_backbone('resnet18').state_dict(), tmp_path / 'a.pth')
     with pytest.raises(UsageError, match=r'a\.pth contains weights'):
         mmcnn.export('a.pth', weights='b.pth')
-    with pytest.raises(CheckpointError):  # of a backbone: no config of a detector holds it
+    with pytest.raises(CheckpointError):  # a backbone's weights fit no config of a detector
         mmcnn.export('a.pth')
 
 

@@ -17,7 +17,7 @@ from mmcnn.models.wiring import wire
 from mmcnn.registry import MODELS
 
 SLOW = pytest.mark.slow
-#: On the canvas of 128 x 160 pixels: padded at both sides, at one, and not at all.
+#: Image sizes on the canvas of 128 x 160 pixels: without padding, padded in both directions, and in one.
 SIZES = [(128, 160), (101, 143), (128, 90)]
 CANVAS = (128, 160)
 HALF = dict(type='DeltaXYWHBBoxCoder', target_means=[0.0] * 4, target_stds=[0.1, 0.1, 0.2, 0.2])
@@ -25,7 +25,7 @@ ROI_ALIGN = 'roi_head.bbox_roi_extractor.roi_layer'
 
 
 def config_of(name='faster_rcnn_vgg16', classes=5, options=()):
-    """A narrow config with some entries of ``model`` changed."""
+    """Return a narrow config with some entries of ``model`` changed."""
     model = copy.deepcopy(load_config(name).model)
     model.backbone.update(init_cfg=None, frozen_stages=-1)
     model.backbone.widen_factor = 0.125
@@ -41,12 +41,12 @@ def config_of(name='faster_rcnn_vgg16', classes=5, options=()):
 
 
 def built(model):
-    """The detector with weights that find something everywhere: scores spread over 0 to 1, boxes of every size."""
+    """Build the detector with weights that give detections everywhere: scores from 0 to 1, boxes of every size."""
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmdet'):
         network = MODELS.build(wire(model)).eval()
     head = network.roi_head.bbox_head
-    # Of the RPN less: of scores that float32 rounds to 1, torch.topk takes any, where ONNX's TopK takes the first.
+    # The RPN's spread must not make scores round to 1: among equal ones torch.topk takes any, ONNX's TopK the first.
     spread = {network.rpn_head.rpn_cls: 1.0, network.rpn_head.rpn_reg: 0.3, head.fc_cls: 1.0, head.fc_reg: 0.5}
     hooks = [
         layer.register_forward_hook(partial(scaled_to, spread.get(layer, 1.0), set()))
@@ -60,12 +60,12 @@ def built(model):
 
 
 def folded(model):
-    """Folding rounds otherwise, and random weights make more than 1e-5 of that: both sides are folded then."""
+    """Fold BatchNorms on both sides, since folding rounds differently, by more than 1e-5 with random weights."""
     return mmcnn.fuse(built(model))
 
 
 def scaled_to(std, done, layer, inputs, output):
-    """A hook that draws the weights of a layer, so that its first output has this standard deviation."""
+    """Draw the weights of a layer (as its hook) so that its first output has this standard deviation."""
     if done:
         return output
     done.add(True)
@@ -91,7 +91,7 @@ def on_canvas(image, canvas, value):
 
 
 def predicted(network, image, canvas):
-    """What MMDetection finds on an image that its preprocessor has padded."""
+    """Return MMDetection's detections in an image that is padded like its preprocessor does."""
     size = tuple(image.shape[2:])
     meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0), batch_input_shape=canvas, pad_shape=canvas)
     with torch.no_grad():
@@ -101,7 +101,7 @@ def predicted(network, image, canvas):
 
 
 def at_threshold(box, others, threshold):
-    """Whether NMS keeps a box or not by how its IoU with another one is rounded."""
+    """Return whether rounding decides if NMS keeps a box, because its IoU with another one is at the threshold."""
     sides = (torch.minimum(box[2:], others[:, 2:]) - torch.maximum(box[:2], others[:, :2])).clamp(min=0)
     areas = [(each[..., 2:] - each[..., :2]).prod(-1) for each in (box, others)]
     both = sides.prod(-1)
@@ -109,14 +109,14 @@ def at_threshold(box, others, threshold):
 
 
 def assert_matches(run, network, image, canvas, least=1.0):
-    """Each of MMDetection's detections at 0.25, and ``least`` of all, is found, one for one, and the order is right.
+    """Assert that all of MMDetection's detections above 0.25, and a share ``least`` of all, are found in order.
 
     Returns:
-        the scores of MMDetection's.
+        the scores of MMDetection's detections.
     """
     size = torch.tensor(image.shape[2:])
     with torch.no_grad():
-        # What is outside of the image must not matter.
+        # Pixels outside of the image must not matter.
         num, boxes, scores, labels = (each[0] for each in run(on_canvas(image, canvas, 50.0), size))
     expected = predicted(network, image, canvas)
     assert (scores[num:] == -1).all() and (boxes[num:] == -1).all() and (labels[num:] == -1).all()
@@ -135,7 +135,7 @@ def assert_matches(run, network, image, canvas, least=1.0):
     for rows, one, other in ((missing, theirs, found), (free.nonzero()[:, 0].tolist(), found, theirs)):
         for row in rows:
             open_ += at_threshold(one[0][row], other[0][other[2] == one[2][row]], threshold)
-    # Where NMS falls out otherwise, the last of max_per_img is another one, too.
+    # Where NMS decides differently, the last of max_per_img differs too.
     assert len(missing) + int(free.sum()) <= (1 - least) * (len(theirs[1]) + len(found[1])) + 2 * open_
     assert sum(theirs[1][row] > 0.25 for row in missing) <= open_
     return expected.scores
@@ -147,7 +147,7 @@ def vgg():
 
 
 class WithSigmoid(torch.nn.Module):
-    """A detector, and the sigmoid of whatever comes as the last input: one export for both takes half the time."""
+    """A detector, and the sigmoid of the last input: one export of both takes half the time."""
 
     def __init__(self, detector):
         super().__init__()
@@ -178,12 +178,12 @@ def test_as_onnx_it_finds_what_mmdetection_finds_on_padded_and_unpadded_images(v
 
 
 def test_as_onnx_it_finds_nothing_where_nothing_is(vgg, exported, vgg_file):
-    """An image of one pixel gives no proposal, for none is larger than nothing... but -1 all the same."""
+    """An image of size 0 gives no proposals; the outputs are filled with -1."""
     num, *rest = vgg_file(torch.zeros(1, 3, *CANVAS), torch.tensor([0, 0]))
     assert num.tolist() == [0] and all((each == -1).all() for each in rest)
 
 
-#: What of a Faster R-CNN may be set otherwise.
+#: Settings of a Faster R-CNN that may differ.
 OPTIONS = {
     'as it is': {},
     'class-agnostic': {'roi_head.bbox_head.reg_class_agnostic': True},
@@ -211,7 +211,7 @@ OPTIONS = {
 
 @pytest.mark.parametrize('name', OPTIONS)
 def test_its_settings_are_read_from_the_model(name):
-    """Without ONNX: the forward itself, whose operators compute in PyTorch as well."""
+    """Compared without ONNX, by calling the module, whose operators also run in PyTorch."""
     network = built(config_of(options=OPTIONS[name]))
     module = ExportableFasterRCNN(network)
     scores = assert_matches(module, network, draw(SIZES[1], 1), CANVAS)
@@ -230,7 +230,7 @@ def test_configs_as_onnx(exported, name):
 @SLOW
 @pytest.mark.parametrize('name', ['as it is', 'one level', 'as torchvision'])
 def test_any_canvas_of_a_multiple_of_32(exported, name):
-    """Small ones too, which have fewer anchors than nms_pre and fewer proposals than max_per_img."""
+    """Small ones have fewer anchors than nms_pre and fewer proposals than max_per_img."""
     network = folded(config_of(options=OPTIONS[name]))
     dims = {2: 32 * torch.export.Dim('height', min=1, max=64), 3: 32 * torch.export.Dim('width', min=1, max=64)}
     run = exported(ExportableFasterRCNN(network), (draw(CANVAS), torch.tensor(SIZES[1])), (dims, {}))
@@ -241,7 +241,7 @@ def test_any_canvas_of_a_multiple_of_32(exported, name):
 
 @SLOW
 def test_low_thresholds_and_real_numbers_of_candidates(exported):
-    """1,000 anchors a level and 1,000 proposals of 20 classes at a threshold of 0.001."""
+    """1,000 anchors per level and 1,000 proposals of 20 classes, at a threshold of 0.001."""
     options = {'test_cfg.rpn.nms_pre': 1000, 'test_cfg.rpn.max_per_img': 1000, 'test_cfg.rcnn.score_thr': 0.001}
     network = folded(config_of('faster_rcnn_resnet50_fpn', classes=20, options=options))
     canvas = (320, 416)
@@ -280,7 +280,7 @@ def test_other_detectors_are_refused():
 
 
 def test_low_scores_of_proposals_keep_their_order(vgg_and_sigmoid):
-    """By ONNX Runtime's own Sigmoid, those at -13 are wrong by 4 %, and NMS takes other proposals."""
+    """ONNX Runtime's own Sigmoid is wrong by 4 % at -13, so that NMS would keep other proposals."""
     *_, found = vgg_and_sigmoid(draw(CANVAS), torch.tensor(SIZES[1]), LOGITS)
     assert torch.allclose(found.double(), LOGITS.double().sigmoid(), rtol=1e-6, atol=0)
     assert sigmoid(torch.tensor([-200.0, 200.0])).tolist() == [0.0, 1.0]

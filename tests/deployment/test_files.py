@@ -1,4 +1,4 @@
-"""Operators in the files that are written."""
+"""Operators in the exported files."""
 
 import logging
 
@@ -36,7 +36,7 @@ def test_mish_is_what_the_runtime_computes_faster(to, mish, rational, tmp_path):
 
 
 def test_zeros_in_front_of_a_max_pool_stay_apart_from_it(tmp_path):
-    """ONNX Runtime 1.30 would join them, and take the zeros for minus infinity: resnet50v2 was wrong there."""
+    """ONNX Runtime 1.30 would fuse them and replace the zeros by minus infinity, which made resnet50v2 wrong."""
     network = mmcnn.build_backbone('resnet50v2', widen_factor=0.125, deepen_factor=0.1, out_indices=(2,)).eval()
     found = Exportable(network=network, task='features', name='a', image=network.arch.image, classes=())
     plan = plan_export(found, ExportOptions(source='a', img_size=64))
@@ -56,4 +56,4 @@ def test_what_the_exporters_say_of_themselves_is_not_printed(caplog):
         warn()
     assert caplog.messages == []
     warn()
-    assert len(caplog.messages) == 2  # afterwards they say again what they have to say
+    assert len(caplog.messages) == 2  # afterwards, both messages appear again

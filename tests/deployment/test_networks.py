@@ -1,7 +1,7 @@
-"""Backbones and classifiers as ONNX files: what PyTorch gives, at other sizes and batches than that of the export.
+"""Backbones and classifiers as ONNX files, compared with PyTorch at other sizes and batches than at export.
 
-BatchNorm has random statistics. The slow tests take a narrow row of each family; all 105 in full width are a campaign,
-whose result is in docs/benchmarks.md.
+BatchNorm has random statistics. The slow tests take a narrow variant of each family; all 105 in full width are a
+campaign, whose result is in docs/benchmarks.md.
 """
 
 from types import SimpleNamespace
@@ -27,9 +27,9 @@ from tests.deployment.small_detectors import TINY
 onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
 
-#: Largest difference of an output, as a share of its largest value.
+#: Largest difference of an output, relative to its largest value.
 BOUND = 5e-6
-#: One row of each family, the first by name; further rows that pad or pool in ways of their own.
+#: The first variant of each family by name; OTHERS pad or pool differently.
 ROWS = {family: name for name, family in sorted(backbone_families().items(), reverse=True)}.values()
 OTHERS = ('inceptionv1-tv', 'inceptionv4', 'vovnetv2-39', 'xception-timm', 'resnet50v2')
 CLASSIFIERS = ('vgg11', 'xception', 'efficientnet-b0', 'resnext50-32x4d', 'inceptionv3', 'mobilenetv3-small')
@@ -50,7 +50,7 @@ def with_random_statistics(network):
 
 
 def check(network, path, sizes, dynamic):
-    """Exports a network at the first size, and compares it at all."""
+    """Export a network at the first size, and compare it at all sizes."""
     classifies = hasattr(network, 'top')
     found = Exportable(
         network=with_random_statistics(network),
@@ -75,7 +75,7 @@ def check(network, path, sizes, dynamic):
                 assert tuple(mine.shape) == other.shape, (height, width, batch)
                 difference = np.abs(mine.numpy() - other).max()
                 assert difference <= BOUND * float(mine.abs().max()), (height, width, batch)
-                assert difference < float(mine.abs().max())  # neither is all 0
+                assert difference < float(mine.abs().max())  # the outputs are not all 0
 
 
 @pytest.mark.parametrize('name', ['mobilenet', 'cspdarknet-focus-s'])
@@ -136,7 +136,7 @@ def test_names_that_are_taken_to_be_those_of_coco_are_said():
 
 
 def test_names_and_licence_of_the_file_of_weights(tmp_path, monkeypatch):
-    """Weights as they are published say no licence; the catalog knows it by name and hash."""
+    """Published weights do not contain their licence; the catalog has it by name and hash."""
     path, meta = tmp_path / 'tiny.pth', dict(dataset_meta=dict(classes=('ant', 'bee', 'cat')))
     model = described('yolov5_n', cfg_options=TINY)[0].network
     torch.save(dict(state_dict=model.state_dict(), meta=meta), path)

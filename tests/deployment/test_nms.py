@@ -17,12 +17,12 @@ ANCHORS = [[(10, 13), (16, 30), (33, 23)], [(30, 61), (62, 45), (59, 119)], [(11
 STRIDES = (8, 16, 32)
 CLASSES = 3
 OURS = dict(score_thr=0.3, nms=dict(type='iou', iou_threshold=0.5), nms_pre=150, max_per_img=60, multi_label=True)
-#: Case -> what differs from OURS: all in the graph; the best class of a box only; and a cut that is not in the graph.
+#: Case -> changes to OURS: the cut is in the graph; only the best class of a box; the cut is not in the graph.
 CASES = {'cut': {}, 'best-class': dict(multi_label=False, score_thr=0.0), 'uncut': dict(nms_pre=MAX_CUT + 1)}
 SLOW = pytest.mark.slow
 MMDET = dict(score_thr=0.0, nms=dict(type='nms', iou_threshold=0.45), nms_pre=200, max_per_img=30)
 ANY = ({0: torch.export.Dim('n'), 1: torch.export.Dim('b')},) * 2
-#: Number of images and size of the canvas; the last has fewer candidates than nms_pre and fewer boxes than K.
+#: Number of images, and size of the canvas; the last has fewer candidates than nms_pre and fewer boxes than K.
 SHAPES = [(1, (64, 96)), (3, (96, 32)), (2, (32, 32))]
 
 
@@ -33,13 +33,13 @@ def logits_of(images, size, seed):
 
 
 def decoded_of(head, logits):
-    """Boxes (N, B, 4) and scores (N, B, C) of a YOLOHead."""
+    """Return boxes (N, B, 4) and scores (N, B, C) of a YOLOHead."""
     boxes, scores = head.decode(logits)
     return boxes, scores[..., 1:] * scores[..., :1]
 
 
 def assert_same(found, expected, count, row=0, clip=None):
-    """The image's detections are those of PyTorch's head, in its order, and -1 follows them."""
+    """Assert that an image's detections are those of PyTorch's head in its order, padded with -1."""
     num, boxes, scores, labels = (tensor[row] for tensor in found)
     assert len(scores) == count
     assert num == len(expected.scores)
@@ -52,7 +52,7 @@ def assert_same(found, expected, count, row=0, clip=None):
 
 @pytest.fixture(scope='module')
 def files(exported):
-    """Case -> its test_cfg, and the file that was exported of it."""
+    """``files(case, test_cfg)``: the exported NMS of a case, exported once."""
     made = {}
 
     def get(name, test_cfg):
@@ -79,7 +79,7 @@ def test_it_finds_what_yolo_head_finds(files, case):
 
 
 def test_the_cut_of_candidates_makes_a_difference_here(files):
-    """So that the test above would notice a graph without it."""
+    """Otherwise, the test above would not notice a graph without the cut."""
     logits = logits_of(*SHAPES[1], seed=1)
     few = {**OURS, 'nms_pre': 150, 'max_per_img': 1000}
     head = YOLOHead(CLASSES, (8, 8, 8), ANCHORS, STRIDES, bridge=False, test_cfg=few)
@@ -101,7 +101,7 @@ def yolov3_head():
 
 
 def decoded_of_yolov3(head, logits):
-    """As MMDetection's YOLOV3Head: thresholds and cut by the class score, which objectness then multiplies."""
+    """Decode like MMDetection's YOLOV3Head: threshold and cut by class score, then multiply by objectness."""
     cfg, flat, strides = head.test_cfg, [], []
     for maps, stride in zip(logits, head.featmap_strides, strict=True):
         flat.append(maps.permute(0, 2, 3, 1).reshape(len(maps), -1, head.num_attrib))
@@ -117,7 +117,7 @@ def decoded_of_yolov3(head, logits):
 
 
 def test_it_finds_what_mmdetections_yolov3_head_finds(files, yolov3_head):
-    """Its NMS is MMCV's, and its cut goes by another score than its order."""
+    """Its NMS is MMCV's, and it cuts by another score than it sorts by."""
     head, run = yolov3_head, files('mmdet', MMDET)
     seen = []
     for seed, (images, size) in enumerate(SHAPES):
@@ -136,7 +136,7 @@ def test_it_finds_what_mmdetections_yolov3_head_finds(files, yolov3_head):
 @pytest.mark.slow
 @pytest.mark.parametrize('classes', [20, 80])
 def test_with_many_classes_mmcvs_rounding_is_the_graphs(exported, classes):
-    """Boxes of class 79 stand 80 images away, where float32 has 6 bits less: other boxes are suppressed than here."""
+    """MMCV offsets class 79 by 79 image sizes, where float32 has 6 bits less, so other boxes are suppressed."""
     generator, differ = torch.Generator().manual_seed(0), 0
     test_cfg = {**MMDET, 'nms_pre': 2000, 'max_per_img': 2000}
     module = NMS(test_cfg)
@@ -145,7 +145,7 @@ def test_with_many_classes_mmcvs_rounding_is_the_graphs(exported, classes):
     from mmcv.ops import batched_nms as mmcvs
 
     for _ in range(40):
-        # On a grid of 1/8 px and with sides of a few values, so that many an IoU is at the threshold.
+        # Corners on a coarse grid and few different sides put many IoUs at the threshold.
         corners = (torch.rand(1, 800, 2, generator=generator) * 60).round() * 8.1
         boxes = torch.cat([corners, corners + (torch.rand(1, 800, 2, generator=generator) * 10).ceil() * 8.1], dim=-1)
         scores = torch.rand(1, 800, classes, generator=generator) ** (classes / 4)
@@ -162,7 +162,7 @@ def test_with_many_classes_mmcvs_rounding_is_the_graphs(exported, classes):
 
 @pytest.mark.parametrize('count', [40, 60])
 def test_equal_scores_keep_the_order_of_boxes_then_of_classes(files, count):
-    """With fewer candidates than nms_pre, and with more."""
+    """The counts give fewer candidates than nms_pre, and more."""
     run, generator = files('cut', OURS), np.random.default_rng(0)
     corners = torch.from_numpy(generator.uniform(0, 100, (2, count, 2))).float()
     boxes = torch.cat([corners, corners + 15], dim=-1)
@@ -182,7 +182,7 @@ def test_equal_scores_keep_the_order_of_boxes_then_of_classes(files, count):
 
 @pytest.mark.parametrize(('name', 'test_cfg'), [('cut', OURS), ('mmdet', MMDET)])
 def test_images_without_a_detection(files, name, test_cfg):
-    """Beside one that has some, and alone."""
+    """An image without detections, beside others with some and alone."""
     boxes, scores = torch.rand(3, 30, 4).cumsum(-1), torch.rand(3, 30, CLASSES) / 2 + 0.5
     scores[1] = 0
     num, *rest = files(name, test_cfg)(boxes, scores)

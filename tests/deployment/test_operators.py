@@ -12,7 +12,7 @@ def drawn(count, extent=100.0):
 
 
 def test_nms_of_boxes_worked_by_hand():
-    """IoU of the first two is 0.8; class 1 keeps two of its three, and what is not above 0.3 counts in neither."""
+    """The IoU of the first two is 0.8; class 1 keeps two of its three, and scores of at most 0.3 count in neither."""
     boxes = torch.tensor([[[0.0, 0, 10, 10], [0, 0, 10, 8], [20, 0, 30, 10]]])
     scores = torch.tensor([[[0.5, 0.6, 0.3], [0.9, 0.9, 0.7]]])
     kept = non_max_suppression(boxes, scores, 2, 0.75, 0.3)
@@ -54,7 +54,7 @@ class Both(nn.Module):
 
 @pytest.mark.parametrize(('ratio', 'aligned'), [(0, True), pytest.param(2, False, marks=pytest.mark.slow)])
 def test_as_onnx_they_compute_the_same(exported, ratio, aligned):
-    """With any number of images, boxes and RoIs; levels without a RoI, equal scores, and images with no box kept."""
+    """They match for any number of images, boxes and RoIs, levels without RoIs, equal scores, and no kept boxes."""
 
     def inputs(images, count, levels=2):
         boxes, scores = (

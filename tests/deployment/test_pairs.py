@@ -1,4 +1,4 @@
-"""Backbones in detectors as ONNX files that give PyTorch's detections, by the check of ``mmcnn export`` itself."""
+"""Detectors with different backbones as ONNX files, checked against PyTorch by ``mmcnn export`` itself."""
 
 import pytest
 

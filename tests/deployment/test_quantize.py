@@ -1,4 +1,4 @@
-"""int8 and fp16: what is computed in which precision, what is kept, and what is refused."""
+"""int8 and fp16: the precision of each operator, what is kept, and what is refused."""
 
 import contextlib
 import io
@@ -43,7 +43,7 @@ def scenes(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
-    """Weights of the small detector: random, but of a file."""
+    """A file with random weights of the small detector."""
     path = tmp_path_factory.mktemp('weights') / 'small.pth'
     torch.save(exportable(ExportOptions(**SMALL), lambda line: None).network.state_dict(), path)
     return path
@@ -56,7 +56,7 @@ def plan_of(scenes, weights, **options):
 
 @pytest.fixture(scope='module')
 def float_file(scenes, weights, tmp_path_factory):
-    """The small detector in float32, to be quantised."""
+    """The small detector as a float32 file, to be quantised."""
     path = tmp_path_factory.mktemp('float') / 'small.onnx'
     plan = plan_of(scenes, weights, precision='int8')
     write(plan, path, plan.metadata())
@@ -65,7 +65,7 @@ def float_file(scenes, weights, tmp_path_factory):
 
 @dataclass(frozen=True)
 class Quantized:
-    """The same in 8 bits, what was printed and logged on the way, and what is left among temporary files."""
+    """The detector in 8 bits, the printed and logged output, and the temporary files that are left."""
 
     path: Path
     metadata: Metadata
@@ -100,7 +100,7 @@ def test_convolutions_are_in_8_bits_and_the_first_and_those_that_predict_in_floa
     for each in filter(None, kernels):
         assert each.op_type == 'DequantizeLinear'
         kernel, scale = (onnx.numpy_helper.to_array(values[name]) for name in each.input[:2])
-        assert kernel.dtype == np.int8 and scale.shape == (len(kernel),)  # a scale for each channel
+        assert kernel.dtype == np.int8 and scale.shape == (len(kernel),)  # one scale per channel
 
 
 def test_silu_is_looked_up_and_decoding_is_not(int8_file):
@@ -110,12 +110,12 @@ def test_silu_is_looked_up_and_decoding_is_not(int8_file):
     looked_up = [node for node in sigmoids if made_by[node.input[0]].op_type == 'DequantizeLinear']
     convolutions = sum(node.op_type == 'Conv' for node in nodes)
     assert len(looked_up) == convolutions - 4
-    assert len(sigmoids) > len(looked_up) + 1  # of the first convolution, and of the predictions
+    assert len(sigmoids) > len(looked_up) + 1  # the first convolution's and the predictions'
 
 
 @pytest.mark.parametrize(('kernel', 'groups', 'channels'), [((16, 3, 6, 6), 1, 3), ((8, 1, 3, 3), 8, 8)])
 def test_channels_of_a_map(kernel, groups, channels):
-    """Kernels of a depthwise convolution have one each."""
+    """In a depthwise convolution, each kernel has its own input channel."""
     attributes = dict(group=groups) if groups > 1 else {}
     assert quantize._channels(onnx.helper.make_node('Conv', ['x', 'w'], ['y'], **attributes), kernel) == channels
 
@@ -128,7 +128,7 @@ def test_metadata_are_kept_and_nothing_is_left_behind(int8_file):
 
 
 def test_the_quantiser_is_silent(int8_file):
-    assert int8_file.said == 'again'  # what is logged afterwards is not lost
+    assert int8_file.said == 'again'  # messages logged afterwards are not lost
 
 
 def test_it_runs(int8_file, scenes):
@@ -197,7 +197,7 @@ def test_int8_of_openvino_needs_nncf(monkeypatch):
 
 @pytest.fixture
 def ap(monkeypatch):
-    """Makes these the APs that are measured: by PyTorch, then by the file."""
+    """Replace the measured APs: PyTorch's, then the file's."""
 
     def use(*values):
         left = list(values)
@@ -262,7 +262,7 @@ def test_an_ap_that_cannot_fall_is_no_check(before, ap, scenes, weights):
 
 
 def test_ap_is_of_the_validation_images(scenes, weights, monkeypatch):
-    """A detector that finds what is annotated there has 1, and one that finds half of the objects less."""
+    """A detector that finds all annotated objects has an AP of 1; one that finds half of them has less."""
     truth = json.loads((scenes / 'val.json').read_text())
     images = iter(truth['images'] * 2)
     shown, kept = [], [1, 2]
@@ -290,7 +290,7 @@ def test_layers_are_in_half_and_boxes_are_not(scenes, weights):
     plan = plan_of(scenes, weights, precision='fp16')
     halved = in_half(plan.module)
     assert {each.dtype for each in halved.inner.network.parameters()} == {torch.float16}
-    assert {each.dtype for each in plan.module.parameters()} == {torch.float32}  # the original is left as it was
+    assert {each.dtype for each in plan.module.parameters()} == {torch.float32}  # the original is unchanged
     assert halved.mean.dtype == torch.float32
     boxes, scores = halved(*plan.example(1))
     wanted = plan.module(*plan.example(1))
@@ -300,7 +300,7 @@ def test_layers_are_in_half_and_boxes_are_not(scenes, weights):
 
 @pytest.mark.parametrize(('to', 'dtype'), [('onnx', torch.float16), ('openvino', torch.float32)])
 def test_what_is_traced(to, dtype, scenes, weights, tmp_path, monkeypatch):
-    """Of OpenVINO's format float32: it keeps the weights in float16 by itself."""
+    """For OpenVINO the trace is in float32; OpenVINO itself stores the weights in float16."""
     traced = []
 
     def trace(module, *args, **kwargs):
@@ -323,7 +323,7 @@ def test_a_file_in_half(scenes, weights, tmp_path):
     convolutions = [node for node in graph.node if node.op_type == 'Conv']
     assert {kinds[node.input[1]] for node in convolutions} == {onnx.TensorProto.FLOAT16}
     assert {each.type.tensor_type.elem_type for each in (*graph.input, *graph.output)} == {onnx.TensorProto.FLOAT}
-    assert sum(node.op_type == 'Cast' for node in graph.node) <= 1 + 3  # in, and out of each level
+    assert sum(node.op_type == 'Cast' for node in graph.node) <= 1 + 3  # one for the input, one for each level
 
 
 def test_rational_mish_in_half_does_not_overflow():
@@ -335,14 +335,14 @@ def test_rational_mish_in_half_does_not_overflow():
 @pytest.mark.parametrize('precision', ['fp16', 'int8'])
 @pytest.mark.parametrize('to', ['onnx', 'openvino'])
 def test_precisions_of_a_trained_detector(to, precision, scenes_to_train_on, trained, tmp_path, monkeypatch):
-    """fp16 finds what PyTorch finds; int8 keeps AP."""
+    """fp16 finds the same as PyTorch; int8 keeps AP."""
     if to == 'openvino':
         pytest.importorskip('nncf')
     monkeypatch.chdir(tmp_path)
     result = mmcnn.export(trained, data=scenes_to_train_on, to=to, precision=precision, img_size=96)
     assert Detector(result.path).metadata.precision == precision
     if precision == 'int8':
-        assert result.accuracy.before > 0.03 and result.accuracy.loss <= 0.01  # it has learnt something
+        assert result.accuracy.before > 0.03 and result.accuracy.loss <= 0.01  # the detector has learnt something
     else:
         assert result.checked.matches.every >= 20
     assert sorted(each.suffix for each in tmp_path.iterdir()) == sorted(
@@ -357,7 +357,7 @@ def scenes_to_train_on(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def trained(scenes_to_train_on, tmp_path_factory):
-    """A narrow detector after some epochs."""
+    """A narrow detector, trained for a few epochs."""
     result = mmcnn.train(
         'yolov4_cspdarknet53_narrow',
         data=scenes_to_train_on,

@@ -1,4 +1,4 @@
-"""Random weights: a file is as near to float64 as PyTorch's float32, or refused."""
+"""With random weights, a file must be as close to float64 as PyTorch's float32 is."""
 
 import numpy as np
 import pytest
@@ -18,12 +18,12 @@ from tests.deployment.small_detectors import TINY
     [
         ((4, 0), (0, 0), True),  # 1 % of 400
         ((5, 0), (0, 0), False),
-        ((0, 5), (0, 0), False),  # what only the file finds counts, too
-        ((24, 20), (10, 8), True),  # twice as many, and 1 %
+        ((0, 5), (0, 0), False),  # detections only in the file count, too
+        ((24, 20), (10, 8), True),  # twice PyTorch's number, and 1 %
         ((25, 20), (10, 8), False),
         ((400, 400), (10, 8), False),
         ((40, 40), (40, 40), True),
-        ((41, 0), (41, 0), False),  # PyTorch's own says too little
+        ((41, 0), (41, 0), False),  # PyTorch itself differs too much
         ((400, 400), (200, 200), False),
     ],
 )

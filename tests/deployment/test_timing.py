@@ -1,4 +1,4 @@
-"""CPU time of files beside PyTorch's."""
+"""CPU time of files relative to PyTorch."""
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from mmcnn.models.layers import Mish
 
 
 def test_pytorch_computes_the_network_as_it_is():
-    """Not the polynomials by which a file computes Mish, which PyTorch takes longer for."""
+    """PyTorch must not compute Mish by a file's polynomials, which would be slower."""
     options = ExportOptions(source='cspdarknet53', img_size=32)
     plan = plan_export(exportable(options, lambda line: None), options)
     seen = set()

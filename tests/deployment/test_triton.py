@@ -1,4 +1,4 @@
-"""Model repositories for Triton: the text is parsed as its own server would, by a schema that is written down here."""
+"""Model repositories for Triton: the config is parsed by a schema written from Triton's user guide."""
 
 import onnx
 import onnxruntime
@@ -14,7 +14,7 @@ from mmcnn.runtime.metadata import Input, Metadata
 
 FIELD = descriptor_pb2.FieldDescriptorProto
 INT, TEXT, MESSAGE, ENUM = FIELD.TYPE_INT64, FIELD.TYPE_STRING, FIELD.TYPE_MESSAGE, FIELD.TYPE_ENUM
-#: What is used here of "Model Configuration" in Triton's user guide: message -> field -> (type, repeated, message).
+#: The used part of "Model Configuration" in Triton's user guide: message -> field -> (type, repeated, message).
 SCHEMA = {
     'Reshape': dict(shape=(INT, True, None)),
     'Batching': {},
@@ -49,7 +49,7 @@ DATA_TYPES = [
     'STRING',
     'BF16',
 ]
-#: A box and its score of each class for each image, by shapes alone.
+#: Outputs of a file with NMS: name, type and shape.
 NMS = [
     ('num_dets', TensorProto.INT64, ['N']),
     ('boxes', TensorProto.FLOAT, ['N', 300, 4]),
@@ -76,7 +76,7 @@ def config_class():
 
 @pytest.fixture
 def parsed(config_class, tmp_path):
-    """``parsed(metadata, inputs, outputs)``: the config of a file with these (name, type, shape), and its folder."""
+    """``parsed(metadata, inputs, outputs)``: config and folder of a file with these (name, type, shape)."""
 
     def make(metadata, inputs, outputs, name='model'):
         values = [[helper.make_tensor_value_info(*each) for each in some] for some in (inputs, outputs)]
@@ -107,12 +107,12 @@ def test_of_any_number_of_images(parsed):
     assert config.HasField('dynamic_batching')
     assert shapes(config.input) == {'images': ('FP32', [3, 96, 128], False)}
     assert shapes(config.output) == {
-        'num_dets': ('INT64', [1], []),  # Triton knows no shape without an axis
+        'num_dets': ('INT64', [1], []),  # Triton needs at least one axis
         'boxes': ('FP32', [300, 4], False),
         'scores': ('FP32', [300], False),
         'labels': ('INT64', [300], False),
     }
-    # Labels are values, not places, so that Triton's own naming of the best places would name the wrong thing.
+    # Our labels are values, but Triton's label_filename names indices of the largest values.
     assert not any(each.label_filename for each in config.output)
     assert (folder / 'labels.txt').read_text(encoding='utf-8') == 'a cat\nhündin\n'
 
@@ -151,7 +151,7 @@ def test_a_class_of_two_lines_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_the_config_is_that_of_the_file(config_class, tmp_path, request):
-    """Of a real file, by ONNX Runtime's account of it: an axis is fixed in both or in neither."""
+    """Compare with ONNX Runtime's view of a real file: an axis is fixed in both or in neither."""
     files = request.config.pluginmanager.get_plugin('exported_files')
     metadata = files.metadata_of(form='nms')
     path = tmp_path / 'cells' / '1' / 'model.onnx'

@@ -23,7 +23,7 @@ from mmcnn.runtime.metadata import Metadata
 
 @pytest.fixture
 def package(tmp_path):
-    """A folder as npm makes it, of small files."""
+    """A folder as npm installs it, with small files."""
     folder = tmp_path / 'node_modules' / 'onnxruntime-web'
     (folder / 'dist').mkdir(parents=True)
     for name in (*LIBRARY, 'ort.webgpu.min.mjs'):

@@ -1,4 +1,4 @@
-"""The page that detects in the browser, in Chromium; needs its driver, and npm with its registry."""
+"""The page that detects in the browser, in Chromium; needs its driver, npm and npm's registry."""
 
 import base64
 import functools
@@ -36,7 +36,7 @@ def library():
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """As ``python -m http.server``, without a line for each request."""
+    """The handler of ``python -m http.server``, without logging requests."""
 
     def log_message(self, *args):
         pass
@@ -44,14 +44,14 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def opened(driver):
-    """``opened(folder)``: the page in a folder, served by Python's own server, as a :class:`Page`."""
+    """``opened(folder)``: the page in a folder, served by Python's http.server, as a :class:`Page`."""
     servers = []
 
     def open_page(folder):
         handler = functools.partial(Quiet, directory=folder)
         servers.append(http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler))
         threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
-        driver.get_log('browser')  # what an earlier page said
+        driver.get_log('browser')  # discards messages of earlier pages
         driver.get(f'http://127.0.0.1:{servers[-1].server_port}')
         return Page(driver)
 
@@ -81,7 +81,7 @@ class Page:
         self._until_done(path)
 
     def drop(self, path):
-        """Drops a file, by the events that a browser makes."""
+        """Drop a file on the page with a browser's events."""
         script = """
           const [name, bytes, done] = arguments;
           const data = new DataTransfer();
@@ -100,20 +100,20 @@ class Page:
         self.wait(f'return says.textContent.includes({json.dumps(path.name)}) && !says.textContent.startsWith("Detec")')
 
     def lowest(self, score):
-        """Moves the slider."""
+        """Move the slider."""
         script = 'threshold.value = arguments[0]; threshold.dispatchEvent(new Event("input"))'
         self.driver.execute_script(script, str(score))
 
     @property
     def found(self):
-        """Names, scores (K,) and boxes (K, 4) in the table of the page."""
+        """Names, scores (K,) and boxes (K, 4) in the page's table."""
         script = 'return [...rows.rows].map((row) => [...row.cells].map((cell) => cell.textContent))'
         rows = self.driver.execute_script(script)
         numbers = np.array([row[1:] for row in rows], np.float64).reshape(-1, 5)
         return [row[0] for row in rows], numbers[:, 0], numbers[:, 1:]
 
     def ask(self, script, *args):
-        """What an async function of ``detector`` (the module) and ``given`` (the arguments) gives."""
+        """Run an async function with ``detector`` (the module) and ``given`` (the arguments); return its result."""
         whole = f"""
           const done = arguments[arguments.length - 1];
           const given = [...arguments].slice(0, -1);
@@ -128,7 +128,7 @@ class Page:
 
 @pytest.fixture
 def cells(request, library, tmp_path):
-    """``cells(**changes)``: the page of a small detector, see tests/exported_files.py, by its folder."""
+    """``cells(**changes)``: the folder of a small detector's page (see tests/exported_files.py)."""
     files = request.config.pluginmanager.get_plugin('exported_files')
 
     def make(**changes):
@@ -146,9 +146,9 @@ def cells(request, library, tmp_path):
 
 
 def assert_same(page, expected, box, score):
-    """What the page lists, and the detections of the runner: the same but for the order of nearly equal scores.
+    """Assert that the page lists the runner's detections, up to the order of nearly equal scores.
 
-    Where scores may differ, one that is about as high as the threshold may be above it in one of the two only.
+    Where scores may differ, one that is close to the threshold may be above it on one side only.
     """
     names, scores, boxes = page.found
     ours = list(zip(names, scores, boxes, strict=True))
@@ -181,7 +181,7 @@ def assert_same(page, expected, box, score):
     ids=['decoded', 'nms', 'uint8', 'rgb-normalised', 'im_size'],
 )  # fmt: skip
 def test_the_page_finds_what_the_runner_finds(changes, cells, opened, tmp_path):
-    """On an image that no resizing changes, so that every digit that the page shows is the same."""
+    """The image needs no resizing, so every displayed digit is the same."""
     folder = cells(**changes)
     height, width = Detector(folder / 'model.onnx').metadata.input.size
     image = cells.image(
@@ -203,7 +203,7 @@ def test_the_page_finds_what_the_runner_finds(changes, cells, opened, tmp_path):
 
 @pytest.mark.slow
 def test_the_letterbox_is_that_of_the_runner(cells, opened):
-    """For many sizes and every rule of :class:`~mmcnn.fit.Fit`: sizes, offsets and scale factors."""
+    """Compare sizes, offsets and scale factors for many sizes and every rule of :class:`~mmcnn.fit.Fit`."""
     fits = [
         dict(scale=(640, 640)),
         dict(scale=(640, 384), extra=0.0, place='corner'),
@@ -257,7 +257,7 @@ def test_what_is_wrong_is_said_in_words(cells, opened, tmp_path):
     assert page.driver.find_element('id', 'result').is_displayed()
     page.choose(text)
     assert page.says == 'notes.png is not an image that this browser can read.'
-    assert not page.driver.find_element('id', 'result').is_displayed()  # of the image before
+    assert not page.driver.find_element('id', 'result').is_displayed()  # the previous image's result is hidden
     page.choose(tmp_path / 'black.png')
     assert page.driver.find_element('id', 'result').is_displayed()
 
@@ -273,7 +273,7 @@ def test_what_is_wrong_is_said_in_words(cells, opened, tmp_path):
 
 @pytest.mark.slow
 def test_the_command_makes_a_page_that_finds_what_the_runner_finds(library, opened, tmp_path, run_tool):
-    """Of a detector trained on the demo data, on its images: the whole way, chosen by the keyboard's own button."""
+    """The whole way: train on the demo data, export, and detect in its images."""
     trained = run_tool(
         'train', 'yolov4_cspdarknet53_narrow', '--data', 'demo', '--img-size', 160, '--epochs', 4, '--workers', 0,
         '--device', 'cpu', '--work-dir', tmp_path / 'run',

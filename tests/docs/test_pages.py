@@ -1,4 +1,4 @@
-"""The pages in docs, README and CONTRIBUTING: their links, their commands and their Python."""
+"""The pages in docs, README and CONTRIBUTING: their links, commands and Python code."""
 
 import ast
 import os
@@ -22,7 +22,7 @@ DOCS = ROOT / 'docs'
 PAGES = sorted([*DOCS.rglob('*.md'), ROOT / 'README.md', ROOT / 'CONTRIBUTING.md'])
 BLOCK = re.compile(r'^(?P<marks>(?:<!-- .* -->\n)*)```(?P<language>\w+)\n(?P<code>.*?)^```', re.MULTILINE | re.DOTALL)
 LINK = re.compile(r'\[[^\]]*\]\(([^)\s]+)\)')
-#: What stands for a path of the reader's in a command.
+#: Placeholders for the reader's paths in a command.
 PLACEHOLDER = re.compile(r'[A-Z][A-Z_/]*|PATH.*')
 
 
@@ -39,14 +39,14 @@ def blocks(page, *languages):
 
 
 def slug(heading):
-    """The anchor of a heading on the site, as Python-Markdown makes it."""
+    """Return the anchor of a heading on the site, like Python-Markdown."""
     plain = re.sub(r'<[^>]+>|[`*]|\[([^\]]*)\]\([^)]*\)', r'\1', heading)
     plain = unicodedata.normalize('NFKD', plain).encode('ascii', 'ignore').decode()
     return re.sub(r'[\s-]+', '-', re.sub(r'[^\w\s-]', '', plain).strip().lower())
 
 
 def github_slug(heading):
-    """The anchor of a heading on GitHub."""
+    """Return the anchor of a heading on GitHub."""
     return re.sub(r'[^\w\s-]', '', re.sub(r'<[^>]+>|[`*]', '', heading).strip().lower()).replace(' ', '-')
 
 
@@ -89,7 +89,7 @@ def test_a_page_has_one_title_and_no_level_is_left_out():
 
 
 def commands(code):
-    """The commands of a block of shell code, each a list of words."""
+    """Return the commands of a block of shell code, each a list of words."""
     words, waiting = [], ''
     for line in code.replace('\\\n', ' ').splitlines():
         waiting += f'{line}\n'
@@ -97,7 +97,7 @@ def commands(code):
         lexer.whitespace_split = True
         try:
             found = list(lexer)
-        except ValueError:  # a quotation that goes on in the next line
+        except ValueError:  # a quotation continues on the next line
             continue
         waiting = ''
         words += [*found, ';']
@@ -112,7 +112,7 @@ def commands(code):
 
 
 def of_mmcnn(command):
-    """The arguments of ``mmcnn`` that a command has, under whatever name it calls it; None: it is another program."""
+    """Return the arguments of ``mmcnn`` in a command, however it is called, or None for another program."""
     if command[0] == 'mmcnn':
         return command[1:]
     if command[:3] == ['python', '-m', 'mmcnn']:
@@ -182,7 +182,7 @@ def test_python_compiles(code):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The current folder, with an image street.jpg."""
+    """Change to an empty folder with an image street.jpg."""
     monkeypatch.chdir(tmp_path)
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
     cv2.imwrite('street.jpg', image)
@@ -191,7 +191,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('code', programs(runnable=True))
 def test_python_runs(code, folder, request):
-    """Where the comment behind an expression is a Python value, that is the value of the expression."""
+    """If the comment after an expression is a Python value, the expression must have this value."""
     if 'best.pth' in code:
         os.link(request.getfixturevalue('trained').checkpoint, folder / 'best.pth')
     run(code)

@@ -1,4 +1,4 @@
-"""The README: its length, its numbers and its example, run as it stands; and the numbers of the site's first page."""
+"""The README: its length, its numbers and its example, which runs unchanged; and the numbers of docs/index.md."""
 
 import re
 from pathlib import Path
@@ -18,14 +18,14 @@ from mmcnn.registry import MODELS
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
 INDEX = (ROOT / 'docs' / 'index.md').read_text(encoding='utf-8')
-#: What is no prose: code, and where links lead.
+#: Text that is not prose: code, and targets of links.
 CODE = re.compile(r'^```.*?^```|`[^`\n]*`|\]\([^)]*\)', re.MULTILINE | re.DOTALL)
-#: What has a number in its name, or says which level.
+#: Names and levels that contain a number.
 NAMES = re.compile(r'YOLOv\d|3\.x|COCO 2017|Apache-2\.0|CSPDarknet53|2<sup>i</sup>|level 2')
 
 
 def numbers(text):
-    """The numbers in a page's prose."""
+    """Return the numbers in a page's prose."""
     return set(re.findall(r'\d[\d,.]*\d|\d', NAMES.sub('', CODE.sub('', text))))
 
 

@@ -1,4 +1,4 @@
-"""The documentation site, built as ``make docs`` builds it."""
+"""The documentation site, built like ``make docs``."""
 
 import os
 import re
@@ -19,7 +19,7 @@ def test_the_build_is_strict():
 
 @pytest.fixture(scope='module')
 def site(tmp_path_factory):
-    """The folder of the built site, and what the build printed."""
+    """The folder of the built site, and the output of the build."""
     pytest.importorskip('zensical')
     pytest.importorskip('mkdocstrings_handlers')
     folder = tmp_path_factory.mktemp('site')
@@ -35,7 +35,7 @@ def site(tmp_path_factory):
 
 
 def text_of(page):
-    """A page's text without tags."""
+    """Return a page's text without tags."""
     return re.sub(r'\s+', ' ', re.sub(r'<[^>]+>', '', page.read_text(encoding='utf-8')))
 
 

@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md: each message that it explains is one that mmcnn can print."""
+"""docs/troubleshooting.md only explains messages that mmcnn can print."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ MESSAGES = [
 
 
 def template(node):
-    """The text of a string in the source, with ``…`` for what is filled in."""
+    """Return the text of a string in the source, with ``…`` for each formatted value."""
     if isinstance(node, ast.JoinedStr):
         return ''.join(part.value if isinstance(part, ast.Constant) else '…' for part in node.values)
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
@@ -24,7 +24,7 @@ def template(node):
 
 @pytest.fixture(scope='module')
 def printed():
-    """All texts in the source of mmcnn, one a line."""
+    """Return all strings in the source of mmcnn, one per line."""
     texts = set()
     for path in (ROOT / 'mmcnn').rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):

@@ -1,4 +1,4 @@
-"""The examples, run as programs up to their first result."""
+"""The examples, run as programs until their first result."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ NOTEBOOK = EXAMPLES / 'mmcnn.ipynb'
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """The current folder, empty; programs that are started find this mmcnn, and its command first."""
+    """Change to an empty folder; started programs find this mmcnn and its command first."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
     monkeypatch.setenv('PATH', str(Path(sys.executable).parent), prepend=os.pathsep)
@@ -32,7 +32,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(here):
-    """``run('train_from_python.py', '--epochs', '1')`` returns what it prints; it has to succeed."""
+    """``run('train_from_python.py', '--epochs', '1')`` returns the output; the program must succeed."""
 
     def program(script, *args):
         result = subprocess.run([sys.executable, EXAMPLES / script, *map(str, args)], capture_output=True, text=True)
@@ -59,7 +59,7 @@ def test_a_script_is_short_and_says_how_it_is_run(script):
     assert f'\n    python examples/{script}\n' in text
     assert 20 <= len(text.splitlines()) <= 50
     assert f'| `examples/{script}` |' in (ROOT / 'docs' / 'examples.md').read_text(encoding='utf-8')
-    # Only public names: mmcnn itself and the runtime without PyTorch.
+    # The examples only use public names: mmcnn itself, and the runtime without PyTorch.
     assert set(re.findall(r'(?:from|import) (mmcnn[.\w]*)', text)) <= {'mmcnn', 'mmcnn.runtime'}
     assert set(re.findall(r'\bmmcnn\.(\w+)\(', text)) <= set(mmcnn.__all__)
 
@@ -118,7 +118,7 @@ def test_own_dataset(run, here):
 def test_own_backbone(run, here, shapes):
     out = run('own_backbone.py', '--data', shapes, '--epochs', 1, '--img-size', 64, '--work-dir', 'run')
     channels = (3, 16, 32, 64, 96, 128)
-    weights = sum(9 * i * o + o for i, o in pairwise(channels))  # a bias in the place of each BatchNorm
+    weights = sum(9 * i * o + o for i, o in pairwise(channels))  # each BatchNorm is replaced by a bias
     assert f'PlainNet has {weights:,} parameters' in out
     assert (here / 'run' / 'best.pth').is_file()
 
@@ -127,7 +127,7 @@ def test_own_backbone(run, here, shapes):
 def test_swap_in_mmdetection(run, here, shapes):
     out = run('swap_in_mmdetection.py', '--ann', shapes / 'train.json', '--images', shapes / 'images', '--scale', 64,
               '--work-dir', 'run')  # fmt: skip
-    # The published widths of MobileNetV2's stages of strides 4 to 32.
+    # These are the published widths of MobileNetV2's stages with strides 4 to 32.
     assert 'mobilenetv2: channels (24, 32, 96, 320), strides (4, 8, 16, 32), 2 steps trained' in out
     assert (here / 'run' / 'last_checkpoint').is_file()
 
@@ -172,7 +172,7 @@ def test_notebook_is_valid_and_holds_no_outputs():
 
 @pytest.mark.slow
 def test_notebook_runs(here):
-    """All cells but the installation; smaller numbers follow the cell tagged parameters, as papermill sets them."""
+    """Run all cells but the installation, with smaller parameters after the tagged cell, as papermill inserts them."""
     nbclient, nbformat = pytest.importorskip('nbclient'), pytest.importorskip('nbformat')
     pytest.importorskip('onnxscript')
     notebook = nbformat.read(NOTEBOOK, as_version=4)

@@ -1,4 +1,4 @@
-"""What answers on a page, in Chromium: sorting, filtering, marks, keyboard, themes, widths, files."""
+"""The interactive parts of a page, in Chromium: sorting, filtering, marks, keyboard, themes, widths, files."""
 
 import base64
 import re
@@ -53,7 +53,7 @@ def path(tmp_path_factory):
 @pytest.fixture
 def page(driver, path):
     driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', size(1280))
-    driver.get_log('browser')  # what an earlier page said
+    driver.get_log('browser')  # discards messages of earlier pages
     driver.get(path.as_uri())
     yield driver
     assert driver.get_log('browser') == []
@@ -84,13 +84,13 @@ def test_a_table_is_sorted_by_numbers_and_by_words(page):
     orders = 'return [...document.querySelectorAll("#t thead th")].map((head) => head.getAttribute("aria-sort"))'
     assert page.execute_script(orders) == ['none', 'none']
     score.click()
-    assert names(page) == [NAMES[0], NAMES[1], NAMES[3], NAMES[2]]  # what has no number comes last
+    assert names(page) == [NAMES[0], NAMES[1], NAMES[3], NAMES[2]]  # cells without a number come last
     assert page.execute_script(orders) == ['none', 'descending']
     score.click()
     assert names(page) == [NAMES[3], NAMES[1], NAMES[0], NAMES[2]]
     assert page.execute_script(orders) == ['none', 'ascending']
     name.click()
-    assert names(page) == [NAMES[3], NAMES[1], NAMES[2], NAMES[0]]  # resnet50 before resnet101
+    assert names(page) == [NAMES[3], NAMES[1], NAMES[2], NAMES[0]]  # numbers in names are sorted as numbers
     assert page.execute_script(orders) == ['ascending', 'none']
 
 
@@ -111,7 +111,7 @@ def test_marks_tell_and_lead_by_pointer(page):
     from selenium.webdriver.common.action_chains import ActionChains
 
     mark = page.find_element('css selector', '[aria-label="resnet50 by latency"]')
-    ActionChains(page).move_to_element_with_offset(mark, 10, 8).perform()  # beside it
+    ActionChains(page).move_to_element_with_offset(mark, 10, 8).perform()  # next to the mark
     tip = page.find_element('id', 'tip')
     assert (tip.is_displayed(), tip.text) == (True, 'resnet50 by latency')
     ActionChains(page).click().perform()
@@ -182,7 +182,7 @@ def test_themes(page):
         select.select_by_visible_text('light')
         assert page.execute_script(colour) == light
         page.refresh()
-        assert page.execute_script(colour) == light  # it is remembered
+        assert page.execute_script(colour) == light  # the page remembers the theme
         Select(page.find_element('id', 'theme')).select_by_visible_text('system')
         assert page.execute_script(colour) == 'rgb(20, 24, 27)'
     finally:
@@ -242,7 +242,7 @@ def test_a_file_is_saved_and_a_command_copied(page, tmp_path):
 
 
 def test_it_is_drawn(page, tmp_path):
-    """The screen is not empty: some pixels have the colour of the first series."""
+    """Some pixels of the screen have the colour of the first series."""
     import cv2
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Figures as SVG inside of a page: colours, ids, marks, and axes on which noise is no difference."""
+"""SVG figures in a page: colours, ids, marks, and axes that do not exaggerate noise."""
 
 import itertools
 import re
@@ -35,7 +35,7 @@ def drawn(name='first'):
 
 
 def svg(html):
-    """The figure's own SVG, which is well-formed."""
+    """Parse the figure's SVG, which must be well-formed."""
     return ElementTree.fromstring(re.search(r'<svg viewBox.*?</svg>(?=</div>)', str(html), re.DOTALL)[0])
 
 
@@ -45,7 +45,7 @@ def test_marks_answer():
     assert root.get('role') == 'group'
     link, other = (each for each in root.iter() if each.get('class') == 'mark')
     assert (link.tag, link.get('href'), link.get('data-series')) == ('a', '#run-1', '0')
-    assert link.get('aria-label') == 'a: 0.4125 '  # as it was given: only coordinates are rounded
+    assert link.get('aria-label') == 'a: 0.4125 '  # unchanged: only coordinates are rounded
     assert (other.tag, other.get('role'), other.get('aria-label')) == ('g', 'img', HOSTILE)
     assert sorted(each.get('data-series') for each in root.iter() if each.get('data-series')) == ['0', '1', '3']
 
@@ -96,12 +96,12 @@ def test_series_are_told_apart_by_more_than_colours():
 @pytest.mark.parametrize(
     'values, widest, expected',
     [
-        ([0.4, 0.4 + 1e-6], 0.0, (0.35, 0.45)),  # noise fills no axis
-        ([0.30, 0.50], 0.0, (0.288, 0.512)),  # 6 % of the span to each side
+        ([0.4, 0.4 + 1e-6], 0.0, (0.35, 0.45)),  # noise does not fill the axis
+        ([0.30, 0.50], 0.0, (0.288, 0.512)),  # 6 % of the span on each side
         ([0.40, 0.42], 0.3, (0.26, 0.56)),  # the widest interval
-        ([0.0, 0.01], 0.0, (0.0, 0.112)),  # from 0 on
-        ([0.99, 1.0], 0.0, (0.888, 1.0)),  # up to 1
-        ([-0.02, 0.05], 0.0, (-0.02, 0.08)),  # an interval that reaches below 0 is seen
+        ([0.0, 0.01], 0.0, (0.0, 0.112)),  # starts at 0
+        ([0.99, 1.0], 0.0, (0.888, 1.0)),  # ends at 1
+        ([-0.02, 0.05], 0.0, (-0.02, 0.08)),  # an interval below 0 is visible
         ([0.0, 1.0], 3.0, (0.0, 3.0)),  # wider than all scores
     ],
 )
@@ -122,7 +122,7 @@ def test_a_choice_shows_all_without_scripts():
 
 
 def luminance(colour):
-    """Relative luminance of WCAG 2."""
+    """Return the relative luminance of WCAG 2."""
     parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
 
@@ -134,7 +134,7 @@ def contrast(one, other):
 
 @pytest.mark.parametrize('theme', [0, 1], ids=['light', 'dark'])
 def test_contrast_of_the_colours(theme):
-    """Text 4.5 : 1, what is drawn 3 : 1 (WCAG 2.2, 1.4.3 and 1.4.11)."""
+    """Text has at least 4.5 : 1, graphics 3 : 1 (WCAG 2.2, 1.4.3 and 1.4.11)."""
     style = resources.files('mmcnn.pages').joinpath('page.css').read_text('utf-8')
     pairs = re.findall(r'--([a-z0-9-]+): light-dark\((#\w{6}), (#\w{6})\)', style)
     colours = {name: both[theme] for name, *both in pairs}

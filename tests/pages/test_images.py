@@ -1,4 +1,4 @@
-"""Small images with boxes: their size, what is drawn, escaping."""
+"""Thumbnails with boxes: their size, drawing, escaping."""
 
 import base64
 
@@ -32,7 +32,7 @@ def test_boxes_are_where_they_were_in_the_colours_of_their_classes():
     assert changed.min(0) == pytest.approx((100, 50), abs=2)
     assert changed.max(0) == pytest.approx((200, 150), abs=2)
     assert small[150, 50:52, ::-1].mean(0) == pytest.approx(PALETTE[1], abs=50)  # JPEG smears colours
-    assert small[150, 100].min() > 240  # no tag and nothing inside
+    assert small[150, 100].min() > 240  # no tag, and no fill
 
 
 def test_what_is_written_is_escaped():

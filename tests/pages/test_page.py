@@ -1,4 +1,4 @@
-"""The frame of a page: one file, escaped, that loads nothing."""
+"""The frame of a page: a single file with escaped text that loads nothing."""
 
 import base64
 import gzip
@@ -26,7 +26,7 @@ HOSTILE = '<script>alert("1")</script>&\''
 
 
 class Tags(HTMLParser):
-    """Tags with their attributes, and the text of scripts."""
+    """A parser that collects tags with their attributes, and the text of scripts."""
 
     def __init__(self, text):
         super().__init__()

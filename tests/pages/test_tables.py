@@ -1,4 +1,4 @@
-"""Tables as HTML: heads, what is sorted by, escaping."""
+"""Tables as HTML: headers, sort keys, escaping."""
 
 import math
 

@@ -21,7 +21,7 @@ def test_box_lies_where_it_should_in_its_class_colour():
     out = draw_boxes(image, [[100, 200, 300, 400]], [2])
     assert out.shape == image.shape
     assert (image == GREY).all()  # drawn on a copy
-    for x, y in ((100, 300), (299, 300), (200, 399)):  # left, right, lower edge
+    for x, y in ((100, 300), (299, 300), (200, 399)):  # left, right and lower edge
         assert out[y, x].tolist() == bgr(2)
     assert out[300, 200].tolist() == [GREY] * 3
     assert out[300, 90].tolist() == out[300, 310].tolist() == out[410, 200].tolist() == [GREY] * 3
@@ -69,7 +69,7 @@ def test_long_names_and_line_breaks_stay_in_the_image():
     assert np.array_equal(one_line, draw_boxes(image, box, [0], names=['a\nb']))
     long = draw_boxes(image, box, [0], [0.5], ['x' * 120])
     assert np.array_equal(long, draw_boxes(image, box, [0], [0.5], ['x' * 300]))
-    assert not np.array_equal(long, draw_boxes(image, box, [0], [0.75], ['x' * 120]))  # the score is not cut
+    assert not np.array_equal(long, draw_boxes(image, box, [0], [0.75], ['x' * 120]))  # the score is not cut off
     tag = (long[85:100] == bgr(0)).all(axis=2).any(axis=0)
     assert 100 < tag.sum() < 480
     narrow = grey(480, 60)
@@ -99,7 +99,7 @@ def test_draw_boxes_names_what_is_wrong(arguments, message):
 
 
 def test_grid_shows_truth_beside_prediction(tmp_path):
-    """Five pairs, two a row: solid images whose colour says which one they are."""
+    """Five pairs, two per row, of solid images with different colours."""
 
     def solid(blue):
         return np.full((100, 200, 3), (blue, 5, 250), np.uint8)
@@ -114,9 +114,9 @@ def test_grid_shows_truth_beside_prediction(tmp_path):
         assert len(ys) == 100 * 200
         found.append((np.median(ys), np.median(xs)))
     truth, prediction = np.array(found[:5]), np.array(found[5:])
-    assert (truth[:, 0] == prediction[:, 0]).all()  # side by side
-    assert (prediction[:, 1] - truth[:, 1] == 204).all()  # a cell and a gap to the right
-    assert truth[0, 0] == truth[1, 0] < truth[2, 0] == truth[3, 0] < truth[4, 0]  # two pairs a row
+    assert (truth[:, 0] == prediction[:, 0]).all()  # in the same row
+    assert (prediction[:, 1] - truth[:, 1] == 204).all()  # one cell and a gap further right
+    assert truth[0, 0] == truth[1, 0] < truth[2, 0] == truth[3, 0] < truth[4, 0]  # two pairs per row
     assert truth[0, 1] == truth[2, 1] == truth[4, 1] < truth[1, 1]
     header = page[: int(truth[0, 0]) - 50]
     assert (header < 128).any()  # the titles
@@ -139,7 +139,7 @@ def test_grid_fits_images_of_any_size(tmp_path):
     pairs = [(grey(640, 480), grey(320, 240)), (grey(10, 300), grey(300, 10))]
     prediction_grid(pairs, tmp_path / 'grid.png', columns=2, cell=64)
     page = cv2.imread(str(tmp_path / 'grid.png'))
-    assert page.shape[1] < 2 * 64 + 20  # one pair a row
+    assert page.shape[1] < 2 * 64 + 20  # one pair per row
     with pytest.raises(ValueError, match='at least one pair'):
         prediction_grid([], tmp_path / 'grid.png')
     with pytest.raises(ValueError, match='columns must be even and at least 2, but is 3'):

@@ -16,7 +16,7 @@ def test_it_names_every_network_and_its_parameters(tmp_path, monkeypatch):
         drawn['areas'] = [float(points.get_sizes()[0]) for points in axes.collections if hasattr(points, 'get_sizes')]
 
     monkeypatch.setattr(comparison, 'place_labels', spied)
-    rows = [Row(f'net{i}', (i + 1) * 10**6, 12.0, [0.2], [0.2], [1]) for i in range(12)]  # all at one point
+    rows = [Row(f'net{i}', (i + 1) * 10**6, 12.0, [0.2], [0.2], [1]) for i in range(12)]  # all at the same point
     rows += [
         Row('darknet53', 61_234_567, 40.04, [0.31, 0.33], [0.5, 0.6], [100, 101]),
         Row('vgg16', 20_000_000, 12.25, [0.2], [0.4], [3725]),

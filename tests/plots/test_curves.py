@@ -26,7 +26,7 @@ def write_run(work_dir, name, losses, scores, tail=''):
 
 
 def test_scalars_of_resumed_runs_are_joined(tmp_path):
-    # Killed in epoch 4 after step 35 and resumed from epoch 2, with another logging interval.
+    # The run was killed in epoch 4 after step 35, and resumed from epoch 2 with another logging interval.
     write_run(tmp_path, '20260101_100000', {10: 5, 20: 4, 25: 9, 35: 9}, {1: 0.1, 2: 0.2, 3: 0.9}, '{"loss": 1.2, "st')
     write_run(tmp_path, '20260101_110000', {24: 3, 34: 2}, {3: 0.3, 4: float('nan')})
     losses, scores = read_scalars(tmp_path)
@@ -40,7 +40,7 @@ def test_scalars_of_resumed_runs_are_joined(tmp_path):
 
 
 def test_iterations_after_the_last_logged_one_take_time_too(tmp_path):
-    """An epoch of 60 iterations of which every 50th is logged: 50 at 0.1 s, and 60 at 0.2 s with the next epoch's."""
+    """Epochs have 60 iterations, every 50th of which is logged: 50 took 0.1 s each, the next 60 took 0.2 s each."""
     folder = tmp_path / '20260101_000000' / 'vis_data'
     folder.mkdir(parents=True)
     entries = [dict(loss=1.0, time=0.1, step=50), dict(loss=1.0, time=0.2, step=110)]
@@ -56,7 +56,7 @@ def test_curves_are_drawn(tmp_path):
     image = cv2.imread(str(tmp_path / 'new' / 'curves.png'))
     half = image.shape[1] // 2
     for side, colour in ((image[:, :half], (40, 40, 40)), (image[:, half:], bgr(0)), (image[:, half:], bgr(1))):
-        assert (side == colour).all(axis=2).sum() > 100  # total loss left; AP and AP50 right
+        assert (side == colour).all(axis=2).sum() > 100  # total loss on the left; AP and AP50 on the right
 
 
 def test_curves_of_a_classifier_are_in_percent(tmp_path):
@@ -72,7 +72,7 @@ def test_curves_of_a_classifier_are_in_percent(tmp_path):
     right = image[:, image.shape[1] // 2 :]
     for colour in (bgr(0), bgr(1)):
         rows, columns = np.nonzero((right == colour).all(axis=2))
-        # Top-1 goes from a fifth to three fifths of the axis, top-5 from three tenths to nine: both rise by much.
+        # Top-1 rises from 0.2 to 0.6 of the axis, top-5 from 0.3 to 0.9.
         assert np.ptp(rows) > 0.3 * image.shape[0]
         assert np.ptp(columns) > 0.5 * right.shape[1]
 

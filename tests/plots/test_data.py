@@ -1,4 +1,4 @@
-"""The plot of a data set: what each panel shows."""
+"""The plot of a data set, panel by panel."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def axes(monkeypatch):
 
 
 def coco(boxes, names=('a', '$\\broken{', '細胞')):
-    """An image of 100 x 50 pixels with boxes (category, width, height)."""
+    """Make a COCO dict of an image of 100 x 50 pixels with boxes (category, width, height)."""
     return dict(
         images=[dict(id=1, width=100, height=50)],
         categories=[dict(id=i, name=name) for i, name in enumerate(names)],
@@ -36,7 +36,7 @@ def test_panels(axes, tmp_path):
     train = coco([(2, 10, 10)] * 3 + [(0, 20, 10)] + [(0, 80, 2)] * 4)
     train['annotations'].append(dict(image_id=1, category_id=0, bbox=[0, 0, 9, 9], iscrowd=1))
     path = tmp_path / 'sub' / 'a.png'
-    # At 200 px the boxes are 20 x 20, 40 x 20 and 160 x 4.
+    # At 200 px, the boxes are 20 x 20, 40 x 20 and 160 x 4 px.
     cocos = dict(train=train, val=coco([(1, 10, 10)]))
     sizes, anchors = {split: box_sizes(each, 200) for split, each in cocos.items()}, [[(20, 20)], [(40, 40)]]
     plot_data(cocos, sizes, 200, path, anchors, within_reach(sizes['train'], anchors))

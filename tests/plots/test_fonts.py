@@ -1,4 +1,4 @@
-"""Fonts by the characters that they have."""
+"""Fonts found by the characters that they contain."""
 
 import warnings
 
@@ -14,12 +14,12 @@ from mmcnn.plots import fonts
 from mmcnn.plots.boxes import draw_boxes
 from mmcnn.plots.data import plot_data
 
-#: No font of a system has characters of a private area.
+#: System fonts do not contain these characters of the private use area.
 FIRST, SECOND = '\ue8a1', '\ue8a2'
 
 
 def make_font(path, characters, family):
-    """A font in which each of these characters is a filled square of 600 of 1000 units."""
+    """Write a font in which each of these characters is a filled square of 600 of 1000 units."""
     pen = TTGlyphPen(None)
     pen.moveTo((100, 0))
     for corner in ((100, 600), (700, 600), (700, 0)):
@@ -41,7 +41,7 @@ def make_font(path, characters, family):
 
 @pytest.fixture
 def system(monkeypatch):
-    """``system(paths)``: the fonts of the system; nobody was told of a character yet."""
+    """``system(*paths)`` replaces the system's fonts; no missing character has been reported yet."""
     monkeypatch.setattr(fonts, '_said', set())
 
     def use(*paths):
@@ -55,7 +55,7 @@ def system(monkeypatch):
 
 
 def written(text, **kwargs):
-    """How much of each column of 40 px high text is ink."""
+    """Draw text 40 px high, and count the dark pixels of each column."""
     image = Image.new('RGB', (400, 60), 'white')
     fonts.draw_text(ImageDraw.Draw(image), (10, 5), text, 40, (0, 0, 0), **kwargs)
     return (np.asarray(image)[..., 0] < 128).sum(axis=0)
@@ -77,7 +77,7 @@ def test_a_font_of_the_system_is_found_by_its_characters(tmp_path, system):
 def test_one_font_that_was_named_comes_first(tmp_path, system):
     system()
     font = make_font(tmp_path / 'a.ttf', 'a' + FIRST, 'One')
-    assert (written('a', font=font) == 24).sum() == 24  # the squares of that font
+    assert (written('a', font=font) == 24).sum() == 24  # the font's squares
     assert (written('b', font=font) > 0).any() and (written('b', font=font) == 24).sum() != 24
     image, box = np.full((480, 480, 3), 90, np.uint8), [[100, 100, 400, 400]]
     assert not np.array_equal(
@@ -97,14 +97,14 @@ def test_what_no_font_has_is_said_once(tmp_path, system):
         'install a font that has them, or give a font file (font=FILE, mmcnn infer --font FILE)'
     ]
     with warnings.catch_warnings():
-        warnings.simplefilter('error')  # said already
+        warnings.simplefilter('error')  # already reported
         draw_boxes(np.zeros((99, 99, 3), np.uint8), [[1, 1, 9, 9]], [0], names=[SECOND])
     with pytest.warns(UserWarning, match='has 1 character of the class names, \ue8a3'):
         draw_boxes(np.zeros((99, 99, 3), np.uint8), [[1, 1, 9, 9]], [0], names=['\ue8a3'])
 
 
 def test_right_to_left_names_are_shaped():
-    """Letters of an Arabic word are joined: it is narrower than they are alone."""
+    """The letters of an Arabic word are joined, so it is narrower than its separate letters."""
     alone = sum(fonts.text_width(each, 40) for each in 'مرحبا')
     assert fonts.text_width('مرحبا', 40) < 0.9 * alone
 

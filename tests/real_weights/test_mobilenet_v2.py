@@ -1,4 +1,4 @@
-"""A trained MobileNetV2 under the names that torchvision had first."""
+"""A trained MobileNetV2 with torchvision's first names."""
 
 import re
 
@@ -11,11 +11,11 @@ pytestmark = pytest.mark.real_weights
 
 
 def test_it_computes_what_torchvision_s_network_does(mobilenet_v2, torchvision):
-    """The names of today count a convolution and its norm inside a module of their own; the order is the same."""
+    """Current names put a convolution and its norm into their own module; the order is the same."""
     theirs = torchvision.models.mobilenet_v2(weights=None).eval()
     state = torch.load(mobilenet_v2, weights_only=True)
     trunk = {key: value for key, value in state.items() if key.startswith('features.')}
-    assert any(re.fullmatch(r'features\.2\.conv\.3\.weight', key) for key in trunk)  # the older form
+    assert any(re.fullmatch(r'features\.2\.conv\.3\.weight', key) for key in trunk)  # the older form of names
     own = [key for key in theirs.state_dict() if key.startswith('features.')]
     counters = 'num_batches_tracked'
     wanted = [key for key in own if not key.endswith(counters)]

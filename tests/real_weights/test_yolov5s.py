@@ -1,4 +1,4 @@
-"""A genuine YOLOv5s as people have it, given to every command as it is."""
+"""A genuine YOLOv5s file, given unchanged to every command."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from mmcnn.runs.options import InferOptions
 
 pytestmark = pytest.mark.real_weights
 
-#: Boxes of the original program: its own decoding and NMS (0.001, IoU 0.65), scores of 0.05 and more.
+#: Boxes with scores of at least 0.05 from the original program's decoding and NMS (score 0.001, IoU 0.65).
 REFERENCE = json.loads((Path(__file__).parents[1] / 'data' / 'yolov5s_photographs.json').read_text())['images']
 
 
@@ -48,7 +48,7 @@ def test_boxes_are_those_of_the_original_program(detector, images, name):
 
 def test_the_file_says_its_classes(detector):
     assert detector.classes[:3] == ('person', 'bicycle', 'car') and len(detector.classes) == 80
-    assert detector.num_parameters == 7_235_389  # as published
+    assert detector.num_parameters == 7_235_389  # the published number
 
 
 def test_infer_takes_it_as_it_is(yolov5s, images, tmp_path):
@@ -68,7 +68,7 @@ def test_infer_takes_it_as_it_is(yolov5s, images, tmp_path):
 
 @pytest.fixture(scope='module')
 def labelled(detector, images, tmp_path_factory):
-    """A data set of the photographs, where what the original program is surest of is the truth."""
+    """A data set of the photographs, annotated with the original program's boxes of high score."""
     root = tmp_path_factory.mktemp('labelled')
     shutil.copytree(images, root / 'images')
     coco = dict(images=[], annotations=[], categories=[])
@@ -87,7 +87,7 @@ def labelled(detector, images, tmp_path_factory):
 
 
 def test_evaluation_takes_it_as_it_is(yolov5s, labelled, tmp_path):
-    """What is surest comes first, so every class that has a box has all of its precision."""
+    """The annotated boxes have the highest scores, so every annotated class has full precision."""
     result = mmcnn.evaluate(yolov5s, data=labelled, device='cpu', workers=0, batch_size=1, work_dir=tmp_path / 'test')
     assert result.metrics['AP'] == pytest.approx(1.0, abs=1e-3)
 

@@ -10,7 +10,7 @@ from mmcnn.report.run_data import History, RunData
 
 
 def make_coco(boxes, images=2, classes=2, crowd=()):
-    """A COCO dict of (image, class, x, y, w, h); ids of the annotations from 10 on."""
+    """Make a COCO dict from (image, class, x, y, w, h); ids of annotations start at 10."""
     return dict(
         images=[dict(id=i, width=200, height=200, file_name=f'{i}.jpg') for i in range(1, images + 1)],
         categories=[dict(id=i, name=f'class {i}') for i in range(1, classes + 1)],
@@ -29,7 +29,7 @@ def coco_of():
 
 @pytest.fixture
 def analysed(tmp_path):
-    """``analysed(coco, detections, score)``: their analysis; images are black, in tmp_path."""
+    """``analysed(coco, detections, score)``: their analysis, with black images in tmp_path."""
 
     def analyse(coco, detections, score=None, **facts):
         (file := tmp_path / 'val.json').write_text(json.dumps(coco))

@@ -1,4 +1,4 @@
-"""What a report is made of, by hand-worked examples."""
+"""The analysis behind a report, on hand-worked examples."""
 
 import json
 
@@ -25,7 +25,7 @@ def test_images_with_most_errors_come_first(example, analysed):
 
 
 def test_sizes_are_those_at_the_input(example, analysed):
-    """Images of 200 px come to 100 px: the sides of the objects are halved."""
+    """Images of 200 px are resized to 100 px, so the sides of the objects are halved."""
     rows = {name: (count, kinds) for name, count, kinds in analysed(*example, score=0.4).of_sizes if count}
     assert rows == {'8 to 16 px': (2, [0, 0, 0, 2]), '16 to 32 px': (1, [1, 0, 0, 0]), '32 to 64 px': (1, [0, 0, 1, 0])}
 
@@ -39,7 +39,7 @@ def test_facts(example, analysed):
 
 
 def test_the_score_is_where_f1_of_all_classes_is_best(example, analysed):
-    """With all scores F1 is 2 x 2 / (5 + 4), from 0.8 or 0.9 on it is lower or as the number of detections says."""
+    """F1 is 2 x 2 / (5 + 4) at 0.3, with all detections, and 2 x 1 / (1 + 4) at 0.9."""
     analysis = analysed(*example)
     found = {score: 2 * hits / (shown + 4) for score, hits, shown in ((0.9, 1, 1), (0.3, 2, 5))}
     assert max(found, key=found.get) == 0.3 and analysis.score <= 0.3

@@ -1,4 +1,4 @@
-"""Kinds of errors: an example by hand, and counts against hotcoco's own on random boxes."""
+"""Kinds of errors: a hand-worked example, and counts compared with hotcoco's on random boxes."""
 
 import numpy as np
 import pytest

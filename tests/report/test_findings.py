@@ -1,4 +1,4 @@
-"""Each finding is made by numbers that carry it, and not by those that do not."""
+"""Each finding appears for numbers that support it, and only for those."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from mmcnn.report.findings import RULES, THRESHOLDS, Facts, findings
 
 KINDS = ('missed', 'wrongly placed', 'confused', 'duplicate', 'background', 'both')
-#: A run of which nothing is to be said.
+#: A run without findings.
 GOOD = Facts(
     metrics=dict(AP=0.6, AP50=0.85, AP75=0.65),
     classes=[('cat', 400, 0.62, 0.9, 0.7), ('dog', 545, 0.58, 0.8, 0.6)],
@@ -18,7 +18,7 @@ GOOD = Facts(
     aps=[(1, 0.3), (4, 0.5), (7, 0.594), (10, 0.6)],
 )  # fmt: skip
 LOOSE = dict(metrics=dict(AP=0.3, AP50=0.71, AP75=0.2), classes=[])
-#: What changes, and what is said then.
+#: Changed facts, and the resulting finding.
 CASES = {
     'missed, small': (
         dict(missed=210, missed_small=160),
@@ -77,7 +77,7 @@ CASES = {
     ),
     'no objects': (dict(objects=0, missed=0, small=0), 'Val has no objects: there is nothing to measure.'),
 }  # fmt: skip
-#: Changes of the same numbers that carry no finding.
+#: Changes of the same facts that give no finding.
 QUIET = {
     'few are missed': dict(missed=90, missed_small=80),
     'of too few objects nothing is reported': dict(confused=[('cat', 'dog', 5)], classes=[('cat', 8, 0.6, 1, 1)]),

@@ -1,4 +1,4 @@
-"""The loss of each validation image: that of the network on the image and its objects as they are prepared."""
+"""The loss of each validation image is the network's loss on the prepared image and its objects."""
 
 import json
 import math

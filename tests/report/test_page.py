@@ -1,4 +1,4 @@
-"""The page of a report: it holds what was found, escapes names, and loads nothing."""
+"""The page of a report: it shows the findings, escapes names and loads nothing."""
 
 import re
 
@@ -13,7 +13,7 @@ from mmcnn.report.pictures import COLOURED_KINDS
 
 @pytest.fixture
 def page(coco_of, analysed, tmp_path):
-    """``page(missing='2.jpg', **facts)``: of an example with errors, whose images are there but for that one."""
+    """``page(missing='2.jpg', **facts)``: the page of an example with errors, in which that image file is missing."""
 
     def make(missing='', name='<script>alert(1)</script>', **facts):
         coco = coco_of([(1, 1, 10, 10, 40, 40), (1, 2, 100, 100, 40, 40), (2, 1, 10, 10, 20, 20)], images=3)
@@ -32,7 +32,7 @@ def test_the_page(page):
     for name in ('findings', 'numbers', 'training', 'errors', 'precision', 'confusion', 'sizes', 'images', 'suspects'):
         assert f'<section id="{name}"' in text
     assert text.count('gallery wide') == 2  # images with errors
-    assert text.count('data:image/jpeg') >= 4  # objects and detections of each
+    assert text.count('data:image/jpeg') >= 4  # objects and detections for each image
     assert 'The best possible recall of the anchors' in text
     # Names are escaped, and nothing is loaded.
     assert '<script>alert' not in text and '&lt;script&gt;alert(1)' in text

@@ -21,9 +21,9 @@ COPIES = 5
 
 
 def planted(coco, rng):
-    """A copy with a twentieth of the boxes removed, as many of another class, and as many around nothing.
+    """Remove a twentieth of the boxes in a copy, change the class of as many, and add as many around nothing.
 
-    Gives the copy, the boxes that were removed, and kind -> ids of the others.
+    Return the copy, the removed boxes, and kind -> ids of the other faults.
     """
     coco = copy.deepcopy(coco)
     boxes, count = coco['annotations'], len(coco['annotations']) // 20
@@ -49,7 +49,7 @@ def planted(coco, rng):
 
 
 def hit(suspect, removed, changed):
-    """What planted fault a suspect is; None: it is none."""
+    """Return the planted fault that a suspect matches, or None."""
     if suspect.kind != MISSING:
         is_one = any(suspect.annotation_id in ids for ids in changed.values())
         return suspect.annotation_id if is_one else None
@@ -87,7 +87,7 @@ def test_planted_faults(tmp_path):
                 those = [each for each in some if kind in (None, each.kind)]
                 for first in (count, 2 * count):
                     hits = [hit(each, removed, changed) for each in those[:first]]
-                    meant = changed.get(kind, hits)  # one of another class may look like one around nothing
+                    meant = changed.get(kind, hits)  # a box of a wrong class may look like a box around nothing
                     found = len({each for each in hits if each is not None and each in meant}) / count
                     right = sum(each is not None for each in hits) / max(1, len(hits))
                     lists.setdefault((title, kind or 'all kinds', first), []).append((found, right))

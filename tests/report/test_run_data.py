@@ -1,4 +1,4 @@
-"""From the work dir of a real (tiny) training to its report."""
+"""Make a report from the work dir of a real, tiny training."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from mmcnn.report.run_data import History, read_run
 
 @pytest.fixture(scope='module')
 def reported(trained, tmp_path_factory):
-    """The analysis of a run, and the folder of its report."""
+    """Analysis of a run, and the folder of its report."""
     out = tmp_path_factory.mktemp('report')
     analysis, page = make_report(ReportOptions(work_dir=trained.work_dir, out=out, device='cpu', images=2))
     assert page == out / 'report.html'
@@ -22,7 +22,7 @@ def reported(trained, tmp_path_factory):
 
 
 def test_the_numbers_are_those_of_the_validation(reported, trained):
-    """The last validation was of the averaged weights that the last checkpoint holds."""
+    """The last validation used the averaged weights, which are in the last checkpoint."""
     analysis, _ = reported
     logged = {}
     for line in next(trained.work_dir.glob('*/vis_data/scalars.json')).read_text().splitlines():

@@ -1,4 +1,4 @@
-"""The numbers of a report are those of our metric, and the rest is COCO's."""
+"""The scores of a report: AP matches our metric, the rest matches COCO's."""
 
 import json
 
@@ -11,7 +11,7 @@ from mmcnn.report.scores import Scores
 
 @pytest.fixture
 def made(tmp_path, coco_of):
-    """Annotations whose categories are not in the order of the classes, detections, and both in a file."""
+    """A file of random annotations, its content, and detections (D, 7) with noisy boxes."""
     rng = np.random.default_rng(3)
     boxes = [(int(rng.integers(1, 6)), int(rng.integers(1, 4)), *map(int, rng.integers(0, 100, 2)),
               *map(int, rng.integers(10, 90, 2))) for _ in range(50)]  # fmt: skip
@@ -40,7 +40,7 @@ def test_the_numbers_are_those_of_our_metric(made):
     assert {name: ap for name, _, ap, *_ in scores.of_classes} == pytest.approx(
         {name: expected[f'bbox_AP/{name}'] for name in classes}, abs=1e-12
     )
-    # The curves are of the same classes: their means over recall are AP50 and AP75.
+    # The curves belong to the same classes: their means over recall are AP50 and AP75.
     for iou, place in ((0.5, 3), (0.75, 4)):
         curves = scores.precision_at(iou)
         assert curves.mean(1) == pytest.approx([row[place] for row in scores.of_classes], abs=1e-12)

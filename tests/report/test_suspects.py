@@ -1,4 +1,4 @@
-"""Planted faults of annotations are found, and sound ones are not suspected."""
+"""Planted faults in annotations are found, and correct annotations are not suspected."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from mmcnn.report.suspects import EMPTY, MISSING, OTHER_CLASS
 
 @pytest.fixture
 def world(coco_of):
-    """Forty objects of two classes in ten images, and a detector that finds them all but for noise."""
+    """Forty objects of two classes in ten images, and a detector that finds them all with some noise."""
     rng = np.random.default_rng(0)
     places = [(20, 20), (120, 20), (20, 120), (120, 120)]
     boxes = [(image, 1 + (image + i) % 2, x, y, 50, 40) for image in range(1, 11) for i, (x, y) in enumerate(places)]
@@ -25,10 +25,10 @@ def test_sound_annotations_are_not_suspected(world, analysed):
 
 def test_planted_faults_are_found(world, analysed):
     boxes, detections, coco = world
-    kept = boxes[1:]  # the first has no box any more
+    kept = boxes[1:]  # the first object's box is removed
     image, kind, *box = kept[10]
     kept[10] = (image, 3 - kind, *box)
-    kept.append((5, 1, 80, 80, 30, 30))  # around nothing
+    kept.append((5, 1, 80, 80, 30, 30))  # a box around nothing
     suspects = analysed(coco(kept), detections).suspects
     assert {each.kind for each in suspects} == {MISSING, OTHER_CLASS, EMPTY} and len(suspects) == 3
     found = {each.kind: each for each in suspects}

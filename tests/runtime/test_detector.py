@@ -1,4 +1,4 @@
-"""The runner of exported files finds what is drawn, and refuses what it cannot read in one sentence."""
+"""The runner of exported files: it finds drawn objects, and refuses unreadable files in one sentence."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runtime import Detector
 
 RED, GREEN = (0, 0, 255), (0, 255, 0)
-#: A red cell in the upper row, second column: its box, cut by the edge of an image of 96 x 64.
+#: The box of a red cell in the upper row, second column, clipped to an image of 96 x 64.
 RED_BOX = [16, 0, 64, 32]
 
 
@@ -62,10 +62,10 @@ def test_every_form_of_image(exported, image, tmp_path):
 
 
 def test_boxes_come_back_from_the_canvas(exported):
-    """An image of twice the size that leaves a column of the canvas free, half of it on either side."""
+    """The image has twice the input's scale; on the canvas, half a column of padding remains on either side."""
     image = exported.cells((0, 0, RED), shape=(2, 2), side=64)
     found = Detector(exported())(image)
-    # On the canvas the red cell covers x 16 to 48, half of each of two cells: boxes that end at 32 and at 64.
+    # On the canvas, the red cell covers x from 16 to 48, half of each of two cells, whose boxes end at 32 and 64.
     assert listed(found) == [('red', [0, 0, 32, 64], 0.5), ('red', [0, 0, 96, 64], 0.5)]
 
 
@@ -77,7 +77,7 @@ def test_dynamic_sizes_are_grouped(exported, monkeypatch):
     session.run = lambda feeds: shapes.append(feeds['images'].shape) or run(feeds)
     found = detector([wide, tall, wide])
     assert [each.names for each in found] == [['red'], ['green', 'green'], ['red']]
-    # Of the tall one 64 of 96 rows remain, and 43 of 64 columns, on two cells.
+    # The tall image is resized to 64 of 96 rows and 43 of 64 columns, which need two cells.
     assert shapes == [(2, 3, 64, 96), (1, 3, 64, 64)]
 
 
@@ -104,12 +104,12 @@ def test_a_score_below_that_of_the_file_is_not_silent(exported):
 
 
 def test_image_size_is_handed_over(exported):
-    """As of Faster R-CNN: the image lies in the upper left corner, and its boxes end there before anything else."""
+    """As in Faster R-CNN, the image is in the upper left corner, and the file itself clips boxes to it."""
     changes = dict(input=dict(image_size=True, batch=1), fit=dict(place='corner'), clip=False)
     image = np.zeros((64, 80, 3), np.uint8)
-    image[:32, 64:] = RED  # the third cell of the canvas, whose box would end at 96
+    image[:32, 64:] = RED  # the third cell of the canvas, whose box ends at 96 unless it is clipped
     found = Detector(exported(form='nms', **changes))(image)
-    assert listed(found) == [('red', [48, -16, 80, 32], 0.5)]  # nothing clips where the file does not
+    assert listed(found) == [('red', [48, -16, 80, 32], 0.5)]  # the runner clips nothing itself
 
 
 @pytest.mark.parametrize(
@@ -130,14 +130,14 @@ def test_test_cfg(cfg, names, exported):
 
 @pytest.mark.parametrize(('kind', 'count'), [('iou', 1), ('diou', 1), ('greedy_diou', 2)])
 def test_kinds_of_nms(kind, count, exported):
-    """Two boxes of 48 x 48, 32 px apart: IoU 0.2; rho^2 / c^2 = 32^2 / (80^2 + 48^2) = 0.118, to the 0.6 0.277."""
+    """Two boxes of 48 x 48, 32 px apart: IoU 0.2; rho^2 / c^2 = 32^2 / (80^2 + 48^2) = 0.118, and 0.118^0.6 = 0.277."""
     image = exported.cells((0, 0, RED), (0, 1, RED))
     nms = dict(type=kind, iou_threshold=dict(iou=0.19, diou=0.07, greedy_diou=0.01)[kind])
     assert len(Detector(exported(test_cfg=dict(nms=nms)))(image)) == count
 
 
 def test_padding_of_fractions_of_a_value(exported):
-    """Faster R-CNN's grey is no whole number; in float32 it is kept."""
+    """The grey padding of Faster R-CNN is not an integer; float32 preserves it."""
     found = Detector(exported(fit=dict(value=(0.0, 0.0, 127.5))))(np.zeros((64, 32, 3), np.uint8))
     assert found.scores.max() == 0.5
 
@@ -234,7 +234,7 @@ def test_readers_of_weights_say_that_it_is_an_export(reader, name, exported):
 # ------------------------------------------------------------------------------------------------------ without PyTorch
 
 BLOCKED = ('torch', 'torchvision', 'mmcv', 'mmengine', 'mmdet', 'PIL', 'matplotlib', 'yaml', 'onnx', 'hotcoco')
-#: Runs the rest of a program where these packages cannot be imported.
+#: Runs the rest of a program without these packages, which cannot be imported.
 WITHOUT = f"""
 import sys
 
@@ -263,7 +263,7 @@ print(found.names, found.boxes.tolist(), len(list(detector.stream({str(tmp_path)
 
 
 def test_tools_keep_the_metadata(exported, image):
-    """What changes a graph and saves it leaves the entry alone."""
+    """Tools that change and save a graph keep the metadata entry."""
     path = exported()
     model = onnx.shape_inference.infer_shapes(onnx.version_converter.convert_version(onnx.load(path), 20))
     onnx.save(model, path)

@@ -1,4 +1,4 @@
-"""The runner beside nothing but NumPy, ONNX Runtime and OpenCV, in an environment of its own."""
+"""The runner in an environment with only NumPy, ONNX Runtime and OpenCV."""
 
 import ast
 import os
@@ -22,14 +22,14 @@ print(found.names, found.boxes.tolist())
 
 
 def run(*args, **options):
-    # Nothing of this environment, nor of a folder that a developer has put on the path, is seen.
+    # Hide this environment, and folders that a developer has put on the path.
     env = {key: value for key, value in os.environ.items() if key not in ('PYTHONPATH', 'PYTHONHOME', 'VIRTUAL_ENV')}
     return subprocess.run(list(map(str, args)), env=env, capture_output=True, text=True, check=False, **options)
 
 
 @pytest.fixture(scope='module')
 def python(tmp_path_factory):
-    """Python of a virtual environment with mmcnn from a wheel, without its dependencies, and three packages."""
+    """Python of a virtual environment with mmcnn from a wheel, without its dependencies, and three other packages."""
     folder = tmp_path_factory.mktemp('empty')
     source = folder / 'source'
     for name in ('mmcnn', 'configs', 'tools'):
@@ -72,7 +72,7 @@ def test_it_starts_within_a_second(python, exported, tmp_path):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # Of a process that has the machine for itself; the least of several has been disturbed least.
+    # The bound is for an idle machine; the minimum of several processes is the least disturbed.
     assert min(cpu_seconds() for _ in range(5)) < 1
 
 
@@ -91,7 +91,7 @@ def test_the_command_says_what_is_missing(python, exported, tmp_path):
 
 
 def test_the_runner_is_small():
-    """At most 250 lines of code beside the metadata; docstrings, comments and blank lines are none."""
+    """It has at most 250 lines of code without the metadata, not counting docstrings, comments and blank lines."""
     count = 0
     for name in ('__init__', 'detector', 'sessions'):
         tree = ast.parse((ROOT / 'mmcnn' / 'runtime' / f'{name}.py').read_text())

@@ -1,4 +1,4 @@
-"""What an exported file says of itself goes through JSON unchanged, and nothing is filled in."""
+"""The metadata of an exported file survive JSON unchanged, and no missing value is filled in."""
 
 import copy
 import json
@@ -39,7 +39,7 @@ def within(part, **changes):
 
 
 def leaves(values, path=()):
-    """Where each value of a JSON text stands: keys and places of lists."""
+    """Yield the path of each value in a JSON document, as keys and list indices."""
     for key in values if isinstance(values, dict) else range(len(values)):
         yield (*path, key)
         if isinstance(values[key], dict | list):

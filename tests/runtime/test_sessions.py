@@ -1,4 +1,4 @@
-"""Who computes a file, and by how many threads; nobody else does so silently."""
+"""The backend that runs a file, and its number of threads; it is never replaced silently."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ RED = (0, 0, 255)
 
 @pytest.fixture
 def openvino_file(exported):
-    """``openvino_file(**changes)``: the .xml of a small detector."""
+    """``openvino_file(**changes)``: the .xml file of a small detector."""
     openvino = pytest.importorskip('openvino')
 
     def make(**changes):
@@ -50,7 +50,7 @@ def test_openvino_computes_in_float32(openvino_file):
 
 @pytest.mark.slow
 def test_signals_after_several_sessions_of_openvino(openvino_file):
-    """OpenVINO's Cores leave the thread a freed stack for signals, where the processor has AMX; ours is one."""
+    """On processors with AMX, a signal after freeing a Core of OpenVINO ends the process, so mmcnn shares one Core."""
     code = f"""
 import gc, signal, subprocess, sys
 from pathlib import Path
@@ -103,7 +103,7 @@ def test_providers_that_are_not_there(provider, exported, monkeypatch):
 
 
 def test_a_provider_that_does_not_start_is_not_replaced(exported, monkeypatch):
-    """ONNX Runtime would go on by the CPU."""
+    """ONNX Runtime itself would continue on the CPU."""
     names = ['CUDAExecutionProvider', 'CPUExecutionProvider']
     monkeypatch.setattr(onnxruntime, 'get_available_providers', lambda: names)
     with pytest.raises(UsageError, match=r"provider='cuda' fails to start, and CPUExecutionProvider would be used"):

@@ -1,6 +1,4 @@
-"""A YOLOv5 of its own: modules with the names, the parts and the entries of ultralytics' files, which also compute; and
-a writer of Keras's files.
-"""
+"""An independent YOLOv5 whose modules, names and entries match ultralytics' files, and a writer of Keras files."""
 
 import contextlib
 import sys
@@ -111,7 +109,7 @@ class Detect(nn.Module):
 
 
 class Model(nn.Module):
-    """Layers and their inputs of YOLOv5: number -> earlier layers, else the one before."""
+    """YOLOv5 as a list of layers; ``inputs`` maps a layer to the earlier layers it reads (default: the last one)."""
 
     inputs = {12: (11, 6), 16: (15, 4), 19: (18, 14), 22: (21, 10), 24: (17, 20, 23)}
 
@@ -138,7 +136,7 @@ class Model(nn.Module):
         self.stride, self.yaml = self.model[-1].stride, {'nc': nc}
 
     def maps(self, x):
-        """The output of every layer."""
+        """Return the output of every layer."""
         outputs = []
         for i, layer in enumerate(self.model):
             inputs = [outputs[j] for j in self.inputs[i]] if i in self.inputs else [outputs[-1] if outputs else x]
@@ -146,7 +144,7 @@ class Model(nn.Module):
         return outputs
 
     def boxes(self, logits):
-        """Raw maps to (N, all anchors, 5 + classes): xywh in pixels, objectness and classes between 0 and 1."""
+        """Decode raw maps to (N, all anchors, 5 + classes): xywh in pixels, objectness and class scores from 0 to 1."""
         found = []
         for level, raw in enumerate(logits):
             n, _, h, w = raw.shape
@@ -164,7 +162,7 @@ COMMON = (Conv, Bottleneck, C3, SPP, SPPF, Focus, Concat)
 
 @contextlib.contextmanager
 def under_their_names(renamed=()):
-    """Classes and modules called as in ultralytics' code, as long as something is pickled."""
+    """Give the classes and modules their names in ultralytics' code while something is pickled."""
     classes = {**dict.fromkeys(COMMON, 'models.common'), Detect: 'models.yolo', Model: 'models.yolo', **dict(renamed)}
     before = {cls: (cls.__module__, cls.__name__, cls.__qualname__) for cls in classes}
     modules = {}
@@ -201,7 +199,7 @@ def random_model(*args, **kwargs):
 
 @pytest.fixture(scope='session')
 def yolov5():
-    """The peer: ``yolov5.model('n', focus=False, nc=3)``, ``yolov5.save(model, path)``, its classes."""
+    """The independent YOLOv5: ``yolov5.model('n', focus=False, nc=3)``, ``yolov5.save(model, path)``, its classes."""
 
     def save(model, path, zipped=True, renamed=(), **entries):
         content = {'epoch': -1, 'best_fitness': None, 'model': model, 'ema': None, 'optimizer': None, **entries}
@@ -215,7 +213,7 @@ def yolov5():
 
 @pytest.fixture(scope='session')
 def write_keras_h5():
-    """Writes one of Keras's older ``.h5`` files by hand: layer -> full name of each array -> values."""
+    """Write one of Keras's older ``.h5`` files by hand: layer -> full name of each array -> values."""
     h5py = pytest.importorskip('h5py')
 
     def write(path, layers, root=''):

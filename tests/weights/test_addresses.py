@@ -12,7 +12,7 @@ from mmcnn.weights.sources.catalog import CATALOG
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """torch's cache of downloads, empty."""
+    """An empty folder as torch's download cache."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     folder = tmp_path / 'torch' / 'hub' / 'checkpoints'
     folder.mkdir(parents=True)
@@ -41,7 +41,7 @@ def test_names_become_addresses():
     ('address', 'words'),
     [
         ('torchvision://resnet51', r'torchvision://resnet51: unknown name; did you mean .*torchvision://resnet50'),
-        ('torchvision://shufflenetv2_x2.0', 'unknown name'),  # MMEngine lists it without an address
+        ('torchvision://shufflenetv2_x2.0', 'unknown name'),  # MMEngine lists it without a URL
         ('mmcnn://vgg16/kears', r'mmcnn://vgg16/kears.*did you mean mmcnn://vgg16/keras or '),
         ('s3://x/y.pth', r"unknown scheme 's3://'; known: mmcnn://, torchvision://, open-mmlab://, https://"),
         ('file:///not/there.pth', r'file:///not/there\.pth cannot be downloaded:'),
@@ -68,7 +68,7 @@ def test_a_file_is_downloaded_once_and_held_to_its_hash(cache, tmp_path):
 
 @pytest.fixture
 def publish(monkeypatch):
-    """Puts an entry into the catalog: ``publish(path, ..., sha256=...)``."""
+    """Add an entry to the catalog: ``publish(path, ..., sha256=...)``."""
 
     def put(*paths, name='vgg16/ours', **facts):
         entry = replace(CATALOG['vgg16/keras'], name=name, urls=tuple(path.as_uri() for path in paths), md5='')
@@ -89,7 +89,7 @@ def test_a_file_of_the_catalog_is_held_to_its_hash(cache, tmp_path, publish, kin
     publish(published, **{kind: hash_of(kind, b'other weights')})
     with pytest.raises(CheckpointError, match=r'mmcnn://vgg16/ours cannot be downloaded: file:.*invalid hash value'):
         fetch('mmcnn://vgg16/ours')
-    assert not list(cache.iterdir())  # nothing wrong is kept
+    assert not list(cache.iterdir())  # files with a wrong hash are not kept
     publish(published, **{kind: hash_of(kind, b'some weights')})
     found = fetch('mmcnn://vgg16/ours')
     assert found.path.read_bytes() == b'some weights' and list(cache.iterdir()) == [found.path]
@@ -113,7 +113,7 @@ def test_a_mirror_steps_in(cache, tmp_path, publish):
 def test_files_of_one_name_are_kept_apart():
     files = [CATALOG[name].file for name in ('resnext50-32x4d/timm-ra', 'cspresnet50/timm-ra')]
     assert files == ['resnext50-32x4d--timm-ra--model.safetensors', 'cspresnet50--timm-ra--model.safetensors']
-    assert CATALOG['resnet18/torchvision-v1'].file == 'resnet18-f37072fd.pth'  # as torchvision keeps it
+    assert CATALOG['resnet18/torchvision-v1'].file == 'resnet18-f37072fd.pth'  # torchvision's own name in the cache
 
 
 def test_torchvision_weights_by_name(cache, request):
@@ -126,7 +126,7 @@ def test_torchvision_weights_by_name(cache, request):
         expected = peer.eval()
         expected = expected.layer1(expected.maxpool(expected.relu(expected.bn1(expected.conv1(x)))))
         assert torch.allclose(backbone(x)[0], expected, atol=1e-5)
-    # The Keras form of another depth has other layers.
+    # Another depth has other layers.
     with pytest.raises(CheckpointError, match=r'does not fit resnet50: .* missing.*; it holds weights of resnet18'):
         mmcnn.build_backbone('resnet50', init_cfg=pretrained('torchvision://resnet18'))
     with pytest.raises(CheckpointError, match=r'torchvision has no weights for darknet53 \(Darknet\)'):

@@ -26,7 +26,7 @@ from mmcnn.weights.record import of_row, to_json
 
 
 class Call:
-    """Pickles as a call of the function with the arguments."""
+    """An object that pickles as a call of a function with these arguments."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -36,7 +36,7 @@ class Call:
 
 
 def attacks(marker):
-    """What a hostile file may ask for, with the name that the refusal has to give."""
+    """Return calls that a hostile file may contain, each with the name that the refusal must mention."""
     command = f'touch {marker}'
     return {
         'system': (Call(os.system, command), f'{os.system.__module__}.system'),
@@ -61,13 +61,13 @@ def test_code_is_refused_and_not_run(attack, form, tmp_path):
         torch.save(content, path, _use_new_zipfile_serialization=form == 'zip')
     else:
         path.write_bytes(pickle.dumps(payload, protocol=form))
-        name = name if form >= 3 or attack != 'module' else ''  # protocols 0 to 2 open with copyreg's helper
+        name = name if form >= 3 or attack != 'module' else ''  # protocols 0 to 2 start with copyreg's helper
     with pytest.raises(CheckpointError, match='nothing was run') as error:
         read_checkpoint(path)
     assert str(error.value).startswith(f'{path} was rejected: it asks for `')
     assert f'`{name}' in str(error.value)
     assert not marker.exists()
-    if attack in ('system', 'eval', 'open') and isinstance(form, int):  # the same file does run when it is trusted
+    if attack in ('system', 'eval', 'open') and isinstance(form, int):  # a trusting load does run the same file
         with path.open('rb') as file:
             pickle.load(file)
         assert marker.exists()
@@ -110,7 +110,7 @@ def test_missing_file_names_the_nearest(tmp_path):
         (b'', 'is empty$'),
         (b'<!DOCTYPE html>\n<html><body>404</body></html>' * 9, "is a text file.*begins with '<!DOCTYPE html>'$"),
         (b'version https://git-lfs.github.com/spec/v1\noid sha256:1', "is a text file.*begins with 'version https"),
-        (b'checkpoint\nmissing\n', "is a text file.*begins with 'checkpoint'$"),  # c: the opcode of an import
+        (b'checkpoint\nmissing\n', "is a text file.*begins with 'checkpoint'$"),  # 'c' is the opcode of an import
         (bytes(range(255, 128, -1)) * 30, 'is damaged or of another format'),
         (b'\x80\x02', 'is damaged or of another format'),
     ],
@@ -171,7 +171,7 @@ def test_content_without_state_dict(content, message, tmp_path):
 def test_prefix_of_distributed_wrappers_is_taken_away():
     tensor = torch.ones(1)
     assert list(state_dict_of({'state_dict': {'module.a': tensor, 'module.b.c': tensor}})) == ['a', 'b.c']
-    # A part of the model that happens to be called so is left alone.
+    # A part of the model that happens to have this name stays.
     assert list(state_dict_of({'module.a': tensor, 'head.b': tensor})) == ['module.a', 'head.b']
 
 
@@ -247,7 +247,7 @@ def test_files_that_are_not_there(tmp_path):
 
 @pytest.fixture
 def opened(monkeypatch):
-    """Paths of the files that are opened, each time."""
+    """Record the path of each file that is opened."""
     paths, path_open, load = [], Path.open, torch.load
     monkeypatch.setattr(Path, 'open', lambda self, *args: paths.append(self) or path_open(self, *args))
     monkeypatch.setattr(torch, 'load', lambda path, **kwargs: paths.append('torch.load') or load(path, **kwargs))
@@ -260,7 +260,7 @@ def test_parts_are_read_once_and_when_they_are_asked_for(opened, trained):
     checkpoint.refuse_unresumable()
     assert checkpoint.classes == ('circle', 'square', 'triangle')
     assert checkpoint.record.model == 'cspdarknet53' and checkpoint.config.model.bbox_head.num_classes == 3
-    assert len(opened) == at_first  # all of it is known
+    assert len(opened) == at_first  # nothing is read again
     state = checkpoint.state_dict
     assert checkpoint.state_dict is state and len(opened) == at_first + 1
     assert 'torch.load' not in opened
@@ -402,14 +402,14 @@ def test_torch_s_reason_is_given(tmp_path):
     with pytest.raises(CheckpointError) as again:
         Checkpoint.open(tmp_path / 'x.pth').refuse_unbuildable()
     assert str(again.value) == str(error.value)
-    # What torch says of a pickle advises to switch its safety off: here of a size that is appended to.
+    # torch's own message for this pickle, which appends to a Size, would advise turning off its safety check.
     (tmp_path / 'x.pth').write_bytes(b'\x80\x02ctorch\nSize\n)RK\x01a.')
     with pytest.raises(CheckpointError, match=r'another format \(UnpicklingError in torch\.load\)$'):
         read_checkpoint(tmp_path / 'x.pth')
 
 
 def test_a_path_is_named_once(tmp_path):
-    overlapping = {'a': BASE[:6], 'b': BASE[2:]}  # built by torch
+    overlapping = {'a': BASE[:6], 'b': BASE[2:]}  # only torch can build these
     torch.save({'state_dict': overlapping, 'x': Call(torch.device, 'nowhere')}, tmp_path / 'x.pth')
     checkpoint = Checkpoint.open(tmp_path / 'x.pth')
     with pytest.raises(CheckpointError, match='nowhere') as error:
@@ -463,7 +463,7 @@ def test_meta_that_is_more_than_numbers_and_text(tmp_path):
 
 
 def test_torch_builds_every_name_that_is_known_as_plain(tmp_path):
-    """What is known here is on torch's own list or was put there: else a file could be passed that torch refuses."""
+    """Names known here must be on torch's allow-list; otherwise mmcnn would accept files that torch refuses."""
     names = [name for name in PLAIN if name not in DTYPES]  # storages are persistent ids
     named = [f'c{module}\n{name}\n' for module, _, name in (each.rpartition('.') for each in names)]
     with zipfile.ZipFile(tmp_path / 'x.pth', 'w') as archive:

@@ -9,7 +9,7 @@ from mmcnn.weights.convert import convert
 
 
 def test_a_detector_is_what_its_config_says(tmp_path):
-    """Names of configs are looked up above (tests/runs/test_convert.py)."""
+    """Config names are resolved one layer above (tests/runs/test_convert.py)."""
     path = tmp_path / 'x.pth'
     torch.save(mmcnn.build_classifier('mobilenet').state_dict(), path)
     with pytest.raises(UsageError, match=r"^unknown network 'yolov4_cspdarknet53'; did you mean cspdarknet53"):

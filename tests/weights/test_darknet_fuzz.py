@@ -1,4 +1,4 @@
-"""Whatever the bytes are: a Darknet file is read exactly, or refused in one sentence."""
+"""Any bytes as a Darknet file are either read exactly or refused in one sentence."""
 
 import struct
 
@@ -44,7 +44,7 @@ def edited(content, edits):
 
 @pytest.fixture(scope='module')
 def small(tmp_path_factory):
-    """A model of some thousand floats, its valid files without and with a top, and a path for others."""
+    """A model of a few thousand floats, its valid files without and with a top, and a path for other files."""
     model = mmcnn.build_backbone('cspdarknet53', arch=dict(stem=8, channels=(8,) * 5, depths=(1,) * 5))
     path = tmp_path_factory.mktemp('fuzz') / 'x.weights'
     write_darknet(model, path, seen=1)
@@ -53,7 +53,7 @@ def small(tmp_path_factory):
 
 
 def stream_of(content, valid):
-    """The floats of a file that has to be accepted, without those of a top; None: it has to be refused."""
+    """Return the floats of a file that must be accepted, without those of the top; None if it must be refused."""
     if len(content) < 12:
         return None
     major, minor, revision = struct.unpack_from('<3i', content)

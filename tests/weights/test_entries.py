@@ -17,6 +17,6 @@ from mmcnn.weights.entries import without_wrappers
     ],
 )  # fmt: skip
 def test_what_wrappers_put_into_names(names, plain, taken):
-    """Also of no names at all, and not where two would become one."""
+    """Names stay as they are where two of them would become the same."""
     state = {name: number for number, name in enumerate(names)}
     assert without_wrappers(state) == (dict(zip(plain, range(len(plain)), strict=True)), taken)

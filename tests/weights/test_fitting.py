@@ -1,4 +1,4 @@
-"""Files as people have them: wrappers before the names, entries around them, classifiers of their own."""
+"""Weights as users have them: with prefixes of wrappers, other entries around them, or their own classifiers."""
 
 import re
 
@@ -24,7 +24,7 @@ def holds(model, given):
     )
 
 
-# ----------------------------------------------------------------------------------------------- before the names
+# ---------------------------------------------------------------------------------------------- prefixes of names
 
 
 @pytest.mark.parametrize('prefix', ['net.', 'model.', 'encoder.', 'student.', 'lightning.model.', 'whatever.net.body.'])
@@ -140,7 +140,7 @@ def test_a_file_of_an_optimizer_says_so(tmp_path):
     )
 
 
-# ---------------------------------------------------------------------------------------------- their own classifier
+# ------------------------------------------------------------------------------------------------- other classifiers
 
 
 HEADS = {
@@ -160,7 +160,7 @@ def test_somebodys_own_classifier_is_left_out_of_a_backbone_and_named(torchvisio
     assert holds(model, given)
     assert sum(map(len, report.left_out.values())) == len(names.split())
     assert ('top.classes.weight' if len(names.split()) == 2 else 'fc.3.weight') in str(report)
-    # A classifier takes it only when asked, and says that its own head starts anew.
+    # A classifier takes it only on request, and reports that its own head is newly initialised.
     classifier = filled(mmcnn.build_classifier('resnet18', 3), 9)
     before = values(classifier)
     with pytest.raises(CheckpointError, match='with allow_head_mismatch=True'):
@@ -238,7 +238,7 @@ def test_predictions_that_are_dropped_may_be_for_another_decoding(tmp_path):
     assert torch.equal(target.neck.spp[0][0].conv.weight, source.neck.spp[0][0].conv.weight)
 
 
-# --------------------------------------------------------------------------------------- what computes something else
+# ------------------------------------------------------------------------------- networks that compute something else
 
 
 def test_a_backbone_says_that_the_classifier_pads_otherwise_and_names_the_switch(torchvision, tmp_path):

@@ -1,4 +1,4 @@
-"""Random and mutated files: each gives what it holds or one CheckpointError, and nothing else happens."""
+"""Random and mutated files: each yields its content or one CheckpointError, and has no side effects."""
 
 import contextlib
 import copyreg
@@ -44,7 +44,7 @@ def fuzzed(examples, strategy, check):
 
 @pytest.fixture
 def seen(tmp_path):
-    """Counts what came of the examples; fails if one of them did anything."""
+    """Count the outcomes of the examples; fail if one of them had a side effect."""
     marker, modules, cache = tmp_path / 'ran', set(sys.modules), dict(copyreg._extension_cache)
     seen = Counter()
     yield seen
@@ -87,7 +87,7 @@ WITHOUT_ARGUMENT = [
 ]
 
 
-# Type of a storage, its name, its numbers: the first two are in the archive.
+# Type of a storage, its name, its number of elements; the archive contains the first two.
 STORAGES = [
     ('Float', '0', 4),
     ('Half', '1', 4),
@@ -100,7 +100,7 @@ STORAGES = [
 
 @st.composite
 def tensors(draw):
-    """A tensor that may be right: a storage, an offset, sizes and strides."""
+    """Draw a tensor that may be valid: a storage, an offset, sizes and strides."""
     kind, name, count = draw(st.sampled_from(STORAGES[:2]) | st.sampled_from(STORAGES))
     identity = (
         b'(' + text('storage') + f'ctorch\n{kind}Storage\n'.encode() + text(name) + text('cpu') + number(count) + b'tQ'
@@ -219,7 +219,7 @@ def test_mutated_checkpoints(examples, seen, valid, tmp_path):
 
     def check(case):
         name, whole, edits = case
-        if whole or name == 'plain':  # the structure of a plain file is at its beginning
+        if whole or name == 'plain':  # a plain file has its structure at the beginning
             data = valid[name]
             path.write_bytes(edited(data, edits) if whole else edited(data[:100_000], edits) + data[100_000:])
         else:

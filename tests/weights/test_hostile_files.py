@@ -1,4 +1,4 @@
-"""Files that are broken or mean harm, against every reader: one sentence, nothing written or run, little memory."""
+"""Broken and malicious files, given to every reader: one sentence, nothing written or run, little memory."""
 
 import os
 import pickle
@@ -28,7 +28,7 @@ MEBI = 2**20
 
 
 class Touch:
-    """Pickles as a call that writes the file ``ran`` into the working folder."""
+    """An object that pickles as a call that writes the file ``ran`` into the current folder."""
 
     def __reduce__(self):
         return os.system, ('touch ran',)
@@ -44,7 +44,7 @@ def truncated(path, **kwargs):
 
 
 def sparse(path, head=b''):
-    """50 GiB that take no room."""
+    """Write a sparse file of 50 GiB."""
     path.write_bytes(head)
     os.truncate(path, 50 * 2**30)
 
@@ -64,7 +64,7 @@ def big_endian(path):
 
 
 def bomb(path):
-    """An eighth of a MiB that unpacks to 128 MiB."""
+    """Write an eighth of a MiB that unpacks to 128 MiB."""
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
         number = (32 * MEBI).to_bytes(4, 'little')
         archive.writestr(
@@ -79,7 +79,7 @@ def bomb(path):
 
 
 def overlapping(path):
-    """Ten entries of the directory that name the same MiB."""
+    """Write an archive with ten directory entries for the same MiB."""
     with zipfile.ZipFile(path, 'w') as archive:
         archive.writestr('x/data.pkl', pickle.dumps({'a': 1}, 2))
         archive.writestr('x/data/0', bytes(MEBI))
@@ -94,12 +94,12 @@ def overlapping(path):
 
 
 def hash_bomb(path):
-    """A key of 60 tuples in each other; its hash takes 2**60 steps."""
+    """Write a key of 60 nested tuples; its hash takes 2**60 steps."""
     path.write_bytes(b'\x80\x02})' + b'q\x00h\x00\x86' * 60 + b'Ns.')
 
 
 def deep_key(path):
-    """A key of tuples in tuples; its hash ends the process."""
+    """Write a key of deeply nested tuples; its hash crashes the process."""
     torch.save({'a': torch.ones(2)}, path)
     with zipfile.ZipFile(path, 'w') as archive:
         archive.writestr('x/data.pkl', b'\x80\x02})' + b'\x85' * 200_000 + b'Ns.')
@@ -121,7 +121,7 @@ def write(content):
 
 NO_SAFETENSORS = r'cannot be read as safetensors: it is damaged or of another format \('
 NO_STATE = r'was rejected: it holds neither a module nor a state dict'
-# File -> what writes it, and the sentence of each reader; '': of all but those that are named.
+# File -> what writes it, and the message of each reader; '' stands for all readers that are not named.
 FILES = {
     'empty': (write(b''), {'': r'is empty$'}),
     'text': (
@@ -211,7 +211,7 @@ def test_one_sentence_and_nothing_else(name, reader, record_property, tmp_path, 
         READERS[reader](path)
     assert str(error.value).startswith(str(path)) and '\n' not in str(error.value) and len(str(error.value)) < 500
     assert sorted(tmp_path.rglob('*')) == before and path.stat().st_mtime_ns == when
-    sentence = re.sub(r"storage '\d+'", 'storage', str(error.value).replace(str(path), 'FILE'))  # its name is random
+    sentence = re.sub(r"storage '\d+'", 'storage', str(error.value).replace(str(path), 'FILE'))  # a random name
     record_property('hostile', (name, reader, sentence))
 
 
@@ -242,7 +242,7 @@ for name in this['FILES']:
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='limits of memory and /proc are those of Linux')
 def test_memory_is_bounded(tmp_path):
-    """All files and readers in a process that may take 100 MiB more than it has."""
+    """All readers read all files in a process that may take 100 MiB more than it has."""
     for name, (write_file, _) in FILES.items():
         write_file(tmp_path / name)
     command = [sys.executable, '-c', IN_A_CHILD, __file__, tmp_path]

@@ -1,4 +1,4 @@
-"""Files that are what they seem to be, with something wrong in them: one sentence, and the model as it was."""
+"""Files of the expected kind with an error in them: one sentence, and the model is left unchanged."""
 
 import struct
 

@@ -10,7 +10,7 @@ from mmcnn.models.classifiers import list_classifiers
 from mmcnn.models.families import list_backbones
 from mmcnn.weights.likeliest import likeliest
 
-#: Rows whose tensors have the same shapes, so that no file tells them apart.
+#: Variants whose tensors have the same shapes, so that no file tells them apart.
 ALIKE = [
     *({name, f'{name}-tv'} for name in ('mobilenetv2', 'mobilenetv3-large', 'mobilenetv3-small')),
     *({f'densenet{depth}', f'densenet{depth}-tv'} for depth in (121, 169, 201)),
@@ -31,7 +31,7 @@ FAST = [
 
 
 def file(state):
-    """As an opened file with these tensors."""
+    """Return a stand-in for an opened file with these tensors."""
     return SimpleNamespace(tree=None, state_dict=dict(state), format='pytorch', path='x.pth')
 
 
@@ -58,9 +58,9 @@ def test_names_and_layouts_do_not_matter_but_have_to_be_some_librarys(torchvisio
         state = torchvision.models.efficientnet_b0(weights=None).state_dict()
         wrapped = {f'net.{key}': value for key, value in state.items()}
         unknown = {f'{i}.{key.rpartition(".")[2]}': value for i, (key, value) in enumerate(state.items())}
-    # The same shapes as efficientnet-b0, which pads otherwise: torchvision's file is of one row only.
+    # efficientnet-b0 has the same shapes but pads differently: torchvision's file is only of the one variant.
     assert likeliest(file(state)) == likeliest(file(wrapped)) == ['efficientnet-b0-tv']
-    assert likeliest(file(unknown)) == []  # the very shapes, but no row can hold them
+    assert likeliest(file(unknown)) == []  # the same shapes, but under names that no variant has
 
 
 def test_a_network_that_cannot_hold_the_file_is_never_named():

@@ -79,7 +79,7 @@ def test_allowed_mismatch_keeps_the_model_value():
     )
     with pytest.raises(CheckpointError, match=r'2 of another shape: head\.weight'):
         load_state(model, source.state_dict(), allow_mismatch=('body.',))
-    # Only shapes may differ: a missing key is an error below an allowed prefix too.
+    # Only shapes may differ: a missing key is an error even below an allowed prefix.
     state = source.state_dict()
     del state['head.bias']
     with pytest.raises(CheckpointError, match=r'1 missing: head\.bias'):
@@ -198,7 +198,7 @@ def test_a_head_of_another_class_count_only_when_asked(tmp_path):
     for key, value in trainable(target.state_dict()).items():
         head = key.startswith('bbox_head.predictions.')
         assert torch.equal(value, before[key] if head else source.state_dict()[key]), key
-    # Nothing else may differ.
+    # No other shape may differ.
     wider = detector(classes=2)
     state = values(source)
     state['backbone.stem.conv.weight'] = torch.ones(9, 3, 3, 3)
@@ -252,7 +252,7 @@ def test_a_wrong_activation_is_refused_where_the_file_is_known(tmp_path):
 def test_a_row_that_was_changed_takes_no_weights_of_other_libraries(changes, message, tmp_path):
     own = {f'backbone.{key}': value for key, value in mmcnn.build_backbone('darknet53').state_dict().items()}
     state = {}
-    for key, value in own.items():  # as MMDetection has them
+    for key, value in own.items():  # under MMDetection's names
         layer = key.replace('backbone.stem', 'conv1').replace('backbone.stage', 'conv_res_block').split('.')
         if layer[0] != 'conv1':
             layer[1] = 'conv' if layer[1] == '0' else f'res{int(layer[1]) - 1}'
@@ -264,7 +264,7 @@ def test_a_row_that_was_changed_takes_no_weights_of_other_libraries(changes, mes
         assert mmcnn.load_weights(mmcnn.build_backbone('darknet53', norm_cfg=dict(type='SyncBN')), file).used
         with pytest.raises(CheckpointError, match=f'{file} holds weights of darknet53, {message}: they would load but'):
             mmcnn.load_weights(mmcnn.build_backbone('darknet53', **changes), file)
-    # Our own names say that it is our own network.
+    # Our own names show that the network is ours.
     changed = mmcnn.build_backbone('darknet53', **NARROW, **changes)
     assert mmcnn.load_weights(changed, saved(changed.state_dict(), tmp_path / 'own.pth')).used
 

@@ -1,4 +1,4 @@
-"""Modules of the user's own: imported on purpose, and what is said of those that cannot be."""
+"""The user's own modules: importing them on request, and the errors for those that cannot be imported."""
 
 import sys
 
@@ -12,7 +12,7 @@ from mmcnn.weights.own_modules import import_modules, is_trusted, record_imports
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """Writes a module of this text into the current folder, which is not on the path: its name."""
+    """Write a module with this text into the current folder, which is not on the path, and return its name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'path', [each for each in sys.path if each])
     monkeypatch.setattr(own_modules, '_TRUSTED', set())

@@ -26,7 +26,7 @@ def test_there_and_back():
     assert from_dict(dict(model='vgg16', source='x.h5', world='keras'), 'x') == Record(
         'vgg16', source='x.h5', library='keras'
     )
-    # Entries of later versions are passed over.
+    # Entries of later versions are ignored.
     assert from_dict({**asdict(record), 'later': [1]}, 'x') == record
 
 

@@ -1,4 +1,4 @@
-"""Whatever the metadata of a file says: a record, or one sentence."""
+"""Any metadata of a file yields a record or one sentence."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ ENTRIES = st.dictionaries(st.sampled_from([*FIELDS, 'later']), TEXT | TEXT | TEX
 
 
 def written(value):
-    """As json.dumps, which has no large numbers."""
+    """Write JSON like json.dumps, but also with very large numbers."""
     if isinstance(value, dict):
         return '{' + ', '.join(f'{json.dumps(key)}: {written(each)}' for key, each in value.items()) + '}'
     if isinstance(value, list):

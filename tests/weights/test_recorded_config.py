@@ -46,7 +46,7 @@ def test_every_kind_of_value_comes_back():
     read = recorded_config(with_config(Config(values).pretty_text), 'x.pth').to_dict()
     assert read == values
     for key in ('integers', 'floats', 'flags', 'one', 'none', 'nested'):
-        assert repr(read[key]) == repr(values[key])  # tells 1 from True
+        assert repr(read[key]) == repr(values[key])  # repr tells 1 from True
     assert math.isnan(recorded_config(with_config('x = nan'), 'x.pth').x)
 
 
@@ -59,7 +59,7 @@ def test_config_of_a_saved_checkpoint(trained):
     assert recorded.load_from is None
 
 
-#: A config of each detector; the others are slow tests.
+#: One config of each kind of detector; the others are slow tests.
 QUICK = ('faster_rcnn_resnet50_fpn', 'yolov3_darknet53', 'yolov4_cspdarknet53_narrow', 'yolov5_n', 'yolov5_s_focus')
 
 
@@ -68,7 +68,7 @@ QUICK = ('faster_rcnn_resnet50_fpn', 'yolov3_darknet53', 'yolov4_cspdarknet53_na
 )
 def test_every_config_of_ours_can_be_recorded(name):
     cfg = load_config(name)
-    assert recorded_config(with_config(cfg.pretty_text), 'x.pth').model == cfg.model  # as written, not yet wired
+    assert recorded_config(with_config(cfg.pretty_text), 'x.pth').model == cfg.model  # before wiring
     wire_model(cfg)
     assert recorded_config(with_config(cfg.pretty_text), 'x.pth').to_dict() == cfg.to_dict()
 
@@ -146,7 +146,7 @@ def test_anything_but_literals_is_refused(code, tmp_path):
 @pytest.mark.parametrize(
     'part',
     [
-        # What a registry would import, since no one registered it.
+        # A registry would import these, since they are not registered.
         dict(type='os.system', command='true'),
         dict(type='mmengine.put_text', text='x', filepath='x'),
         dict(type='mmdet.xyz'),
@@ -154,15 +154,15 @@ def test_anything_but_literals_is_refused(code, tmp_path):
         dict(type='xyz'),
         dict(type='mmengine.os.system'),
         dict(type='os.ResNet'),
-        # What other keys bring to a registry.
+        # These reach a registry by other keys.
         dict(type='mmcnn.wired', detector='os.system', command='true'),
         dict(type='EMAHook', ema_type='os.system'),
         dict(type='RandomResize', resize_type='os.system', command='true'),
         dict(type='OptimWrapper', constructor='os.system'),
-        # What mmcv evaluates as the name of an operator.
+        # mmcv evaluates these as names of operators.
         dict(type='__import__("os").system("true")', iou_threshold=0.5),
         dict(nms=dict(type='exec')),
-        # Registered, but they evaluate strings, or fetch and unpickle files.
+        # These are registered, but evaluate strings, or download and unpickle files.
         dict(type='CameraMotionCompensation', warp_mode='__import__("os").system("true")'),
         dict(type='StrongSORTTracker', cmc=None),
         dict(type='mmdet.KnowledgeDistillationSingleStageDetector', teacher_ckpt='http://127.0.0.1/x.pth'),
@@ -224,7 +224,7 @@ UNIT = dict(type='DetDataPreprocessor', mean=(0.0, 0.0, 0.0), std=[255, 255, 255
 
 
 def recorded(preprocessor, kind='SingleStageDetector', hook=''):
-    """A checkpoint of a run with this data preprocessor; ``hook`` is more text of its config."""
+    """Return a checkpoint of a run with this data preprocessor; ``hook`` is further text of its config."""
     text = f'{hook}\nmodel = dict(type={kind!r}, data_preprocessor={preprocessor})'
     return dict(meta=dict(cfg=text))
 
@@ -237,13 +237,13 @@ def recorded(preprocessor, kind='SingleStageDetector', hook=''):
         (UNIT, {'mean': [0, 0, 0], 'std': [255] * 3, 'bgr_to_rgb': True, 'rgb_to_bgr': False}, None),
         (UNIT, dict(UNIT, mean=[1, 0, 0]), 'trained with mean=[1.0, 0.0, 0.0] in model.data_preprocessor, but '
          'this config has mean=[0.0, 0.0, 0.0]'),
-        (UNIT, {}, 'trained with mean=None, std=None, bgr_to_rgb=None in'),  # a plain config without: as they are
+        (UNIT, {}, 'trained with mean=None, std=None, bgr_to_rgb=None in'),  # a plain config without normalisation
         ({}, UNIT, 'this config has mean=None, std=None, bgr_to_rgb=None: the results will be wrong'),
         (None, UNIT, None),
     ],
 )  # fmt: skip
 def test_another_normalisation_is_told(now, then, other):
-    # A hook of somebody's own, which a config that is built may not have, is none of this.
+    # A custom hook, which would be refused in a config that is built, does not matter here.
     said = other_normalisation(now, recorded(then, hook="custom_hooks = [dict(type='my.Hook'), open('x')]"), 'x.pth')
     assert said is None if other is None else other in said
 
@@ -257,7 +257,7 @@ def test_another_normalisation_is_told(now, then, other):
         dict(meta=dict(cfg='model = (')),
         dict(meta=dict(cfg='a = 1')),
         dict(meta=dict(cfg="model = dict(type='A')")),
-        recorded({}, 'mmcnn.wired'),  # the backbone's row said it, in the release that trained it
+        recorded({}, 'mmcnn.wired'),  # only the backbone's variant had it, in the release that trained it
         recorded('dict(mean=[f(), 1, 2])'),
         recorded('build()'),
     ],

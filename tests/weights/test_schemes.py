@@ -1,4 +1,4 @@
-"""Published weights of MMDetection's own parts: by address, without torchvision and without a network."""
+"""Published weights for MMDetection's own backbones, by address, without torchvision and offline."""
 
 import sys
 import urllib.error
@@ -16,7 +16,7 @@ URL = 'https://download.pytorch.org/models/resnet50-0676ba61.pth'
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """The folder of downloads, empty; torchvision cannot be imported, and there is no network."""
+    """An empty download cache; torchvision cannot be imported, and there is no network."""
 
     def fails(url, *args, **kwargs):
         raise urllib.error.URLError('no network')

@@ -14,7 +14,7 @@ def test_stages_share_the_seconds_and_measurements_those_of_their_stage(clock):
     assert budget.allowance(5) == pytest.approx(5)
     clock[0] = 15
     assert budget.allowance(4) == pytest.approx(2.5)
-    budget.enter('b')  # 10 s of a were left over, and all of it is for the last one
+    budget.enter('b')  # a left 10 s over, and the last stage gets everything that is left
     assert budget.allowance(1) == pytest.approx(85)
     assert budget.left() == pytest.approx(85)
 

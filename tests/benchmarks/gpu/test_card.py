@@ -26,7 +26,7 @@ def test_rates_follow_from_the_seconds(monkeypatch):
 
 
 def test_the_median_of_runs_after_one_that_warms_up(monkeypatch):
-    seconds = iter([100.0, 3.0, 1.0, 9.0])  # of the calls of each run
+    seconds = iter([100.0, 3.0, 1.0, 9.0])  # duration of each run's calls
     now = [0.0]
     monkeypatch.setattr(card.time, 'perf_counter', lambda: now[0])
 

@@ -41,7 +41,7 @@ def measurement(name, function, stage='speed', **more):
 
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
-    """Nothing is drawn, and the process is forked."""
+    """Skip drawing data, and fork the process."""
     monkeypatch.setattr(process.multiprocessing, 'get_context', lambda kind: multiprocessing.context.ForkContext())
     monkeypatch.setattr(process, '_clean', lambda device: True)
     monkeypatch.setattr(process_state, 'kept_process_state', contextlib.nullcontext)
@@ -65,7 +65,7 @@ def test_a_failure_stops_no_other_and_the_file_has_all(quick):
     assert found['yolov5_s']['cause'].startswith('ValueError: no kernel (')
     assert (
         found['yolov4']['outcome'] == 'done' and found['yolov4']['memory_seen'] == 80
-    )  # which the first stage has found
+    )  # which the first stage determined
     assert found['yolov4']['workers'] == 3 and found['yolov4']['folder'].endswith('/d')
     assert found['yolov3 bf16'] == dict(outcome='left out', cause='it needs a GPU')
     assert json.loads(json.dumps(read_results('x.json')['stages']['speed'])) == found
@@ -98,7 +98,7 @@ def test_minutes_that_are_used_up_leave_a_mark(quick, monkeypatch):
     results, lines = run(quick(), CARD, *parity, measurement('d', seen), measurement('e', seen, 'latency'))
     stages = (results[stage] for stage in ('parity', 'speed', 'latency'))
     outcomes = {name: each['outcome'] for stage in stages for name, each in stage.items()}
-    # b takes 50 of the 60 s: nothing is left of its stage, and the others share the rest.
+    # b takes 50 of the 60 s, so its stage has no time left, and the others share the rest.
     assert outcomes == dict(a='done', b='done', c='left out', d='done', e='done')
     assert results['parity']['c'] == dict(outcome='left out', cause='there was no time left')
     assert lines[3] == 'parity: c: left out, there was no time left'
@@ -156,7 +156,7 @@ def test_stories():
 
 
 def tiny_form(folder, minutes, chosen):
-    """The results by stage, of measurements as the program runs them; all that the CPU can do has to be done."""
+    """Run measurements like the program; return the results by stage. All that can run on the CPU must be done."""
     lines = []
     check(GpuCheckOptions(device='cpu', tiny=True, minutes=minutes, out=folder / 'x.json'), chosen, lines.append)
     content = read_results(folder / 'x.json')

@@ -16,10 +16,10 @@ def test_folders_of_a_detector_and_of_a_classifier(tmp_path, monkeypatch):
     folder = check_data(detectors).usable()
     assert (folder.num_train, folder.num_val, len(folder.classes)) == (24, 1, 80)
     boxes = [each['bbox'] for each in json.loads((detectors / 'train.json').read_text())['annotations']]
-    assert len({tuple(box) for box in boxes}) > 100  # each copy has its own
+    assert len({tuple(box) for box in boxes}) > 100  # each copy has its own boxes
     found = read_class_folder(str(classifiers), 'train')
     assert found.classes == data.CLASSES
-    check_class_folder(found).usable()  # no image is in both splits, or in two classes
+    check_class_folder(found).usable()  # no image is in both splits or in two classes
     assert len(list(classifiers.glob('val/*/*.jpg'))) == 4
 
 

@@ -32,7 +32,7 @@ def test_the_digest_has_all_that_has_to_be_the_same(tmp_path):
 
 @pytest.fixture
 def trainings(monkeypatch, tmp_path):
-    """Programs in the place of trainings: ``trainings[work dir, resumed] = (shell script, weight at the end)``."""
+    """Programs that replace trainings: ``trainings[work dir, resumed] = (shell script, final weight)``."""
     scripts, begun = {}, []
 
     def start(recipe, circumstances, data, work_dir, more):

@@ -11,7 +11,7 @@ HERE = Circumstances(device='cpu', tiny=True, folder='', classes_folder='', work
 
 
 class Preprocessor(nn.Module):
-    """Counts its copies: that of the device is the second."""
+    """A preprocessor whose copy, the device's one, is off by some levels in the first values."""
 
     def __init__(self, off):
         super().__init__()

@@ -69,7 +69,7 @@ def test_the_median_of_calls_after_those_that_warm_up(monkeypatch):
         calls.append(None)
 
     monkeypatch.setattr(latency.time, 'perf_counter', lambda: now[0])
-    assert latency._median(call, 0, CPU) == pytest.approx(4.0)  # the least number of calls, whatever the seconds
+    assert latency._median(call, 0, CPU) == pytest.approx(4.0)  # the minimum number of calls, regardless of the seconds
     assert len(calls) == latency.WARM_UP + latency.LEAST
     calls.clear()
     latency._median(call, 1e6, CPU)

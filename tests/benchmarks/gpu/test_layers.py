@@ -16,7 +16,7 @@ def network():
 def noted(network):
     with InputsOf(network) as found:
         network(torch.randn(2, 3, 8, 8, dtype=torch.float64))
-    network(torch.randn(1, 3, 8, 8, dtype=torch.float64))  # is not noted any more
+    network(torch.randn(1, 3, 8, 8, dtype=torch.float64))  # is no longer recorded
     return found.inputs
 
 
@@ -37,7 +37,7 @@ def test_layers_with_weights_are_compared(network):
 def test_a_layer_that_computes_something_else_is_found(network, half, monkeypatch):
     inputs = noted(network)
     forward = nn.Conv2d.forward
-    # One weight in float32 "on the device" is 5 % off.
+    # Convolutions are 5 % off in float32, which stands for the device.
     monkeypatch.setattr(
         nn.Conv2d, 'forward', lambda self, x: forward(self, x) * (1.05 if x.dtype == torch.float32 else 1)
     )

@@ -8,7 +8,7 @@ from mmcnn.engine.seeded_dataset import seeded_loader
 
 
 class Workers:
-    """A loader with a clock of its own: each worker takes ``seconds`` a batch and has ``ahead`` asked of it."""
+    """A loader with its own clock: each worker takes ``seconds`` per batch and prefetches ``ahead`` batches."""
 
     def __init__(self, workers, seconds, ahead=2, images=64):
         self.now = 0.0
@@ -43,9 +43,9 @@ def test_a_loader_whose_batches_come_in_rounds(seconds, before):
     loader = Workers(workers=14, seconds=1.7)
     for _ in range(before):
         next(loader)
-    loader.now += 20  # there was time to fill the store
+    loader.now += 20  # enough time to prefetch all batches
     found = loader.speed().alone(seconds)
-    # On the H200 its first batch alone made 64 images in 1.7 s of it.
+    # On the H200, counting only the first batch gave 64 images in 1.7 s.
     assert found['loader_images_per_second'] == pytest.approx(14 * 64 / 1.7, rel=1e-3)
     assert found['loader_rounds'] == max(-(-seconds // 1.7), 1)
 
@@ -53,7 +53,7 @@ def test_a_loader_whose_batches_come_in_rounds(seconds, before):
 @pytest.mark.parametrize(
     ('step', 'rate', 'waiting'),
     [
-        (0.2, 64 / 0.2, 0.0),  # the loader makes 527 images a second, the step 320
+        (0.2, 64 / 0.2, 0.0),  # the loader provides 527 images per second, the step takes 320
         (0.06, 14 * 64 / 1.7, 1 - 0.06 * 14 / 1.7),
     ],
 )

@@ -24,14 +24,14 @@ def test_right_operators_pass():
         assert found.pop('passed') is True
         assert all(each['ms'] == 250 for each in found.values())
     found = measured(operators.nms)
-    assert 10 < found['batched_nms, 400 boxes']['kept'] < 100  # some twenty boxes an object: most are suppressed
+    assert 10 < found['batched_nms, 400 boxes']['kept'] < 100  # about twenty boxes per object, so most are suppressed
     assert set(found) > {f'nms {kind}, 200 boxes' for kind in ('iou', 'greedy_diou', 'diou')}
 
 
 def test_wrong_ones_do_not(monkeypatch):
     right, calls = operators.ops.nms, []
 
-    def wrong(boxes, *args, **kwargs):  # every second call is "on the device"
+    def wrong(boxes, *args, **kwargs):  # every second call stands for the device
         calls.append(boxes)
         kept = right(boxes, *args, **kwargs)
         return kept[:-1] if len(calls) % 2 == 0 else kept
@@ -50,7 +50,7 @@ def test_wrong_ones_do_not(monkeypatch):
         ),
         raising=False,
     )
-    found = measured(operators.roi_align)  # regions in half precision, as a kernel may take them
+    found = measured(operators.roi_align)  # RoIs in half precision, which a kernel might use
     assert found['passed'] is False and not found['fp32']['passed']
 
     backward = operators.ops.sigmoid_focal_loss_backward

@@ -14,7 +14,7 @@ HERE = Circumstances(device='cpu', tiny=True, folder='', classes_folder='', work
 
 
 class Net(BaseModel):
-    """Its loss is MMDetection's, and its target in float32 as that of MMDetection's YOLOv3."""
+    """A network with MMDetection's loss, and with float32 targets like MMDetection's YOLOv3."""
 
     def __init__(self):
         super().__init__()
@@ -61,7 +61,7 @@ def test_a_device_that_computes_something_else_does_not(batch, monkeypatch):
     def wrong(model, data, half):
         losses, gradients = run(model, data, half)
         calls.append(half)
-        if len(calls) == 3:  # after float64 and the CPU: float32 "on the device"
+        if len(calls) == 3:  # the third run, float32, stands for the device
             losses['loss_wh'] *= 1.01
         return losses, gradients
 
@@ -89,7 +89,7 @@ def test_losses_have_their_targets_in_the_type_of_their_predictions():
     labels = torch.tensor([0, 1, 1])
     softmax = CrossEntropyLoss()
     parity._targets_as_predictions(nn.ModuleList([softmax]))
-    assert softmax(torch.zeros(3, 2, dtype=torch.float64), labels).dtype == torch.float64  # classes stay whole numbers
+    assert softmax(torch.zeros(3, 2, dtype=torch.float64), labels).dtype == torch.float64  # class labels stay integers
 
 
 def test_all_runs_have_the_regions_of_the_first():

@@ -44,7 +44,7 @@ def hanging(circumstances, timer, report):
 
 @pytest.fixture(autouse=True)
 def forked(monkeypatch):
-    """Processes that have PyTorch already, and nothing to clean up."""
+    """Fork processes, which then have PyTorch already loaded, and skip the cleanup."""
     monkeypatch.setattr(process.multiprocessing, 'get_context', lambda kind: multiprocessing.context.ForkContext())
     monkeypatch.setattr(process_state, 'kept_process_state', contextlib.nullcontext)
     monkeypatch.setattr(process, '_clean', lambda device: device == 'cpu')
@@ -78,14 +78,14 @@ def test_values_come_and_the_process_is_kept(worker):
     assert (found['workers'], found['variable'], found['value 0'], found['value 1']) == (3, None, 2.5, 2.5)
     again = run(worker, fine, times=0)[1]
     assert again['pid'] == found['pid'] != os.getpid()
-    # Variables have to be set before CUDA starts.
+    # Environment variables must be set before CUDA starts, so another process is needed.
     other = run(worker, fine, times=0, environment={'GPU_CHECK': 'x'})[1]
     assert other['variable'] == 'x' and other['pid'] != found['pid'] and not is_alive(found['pid'])
     assert 'GPU_CHECK' not in os.environ
 
 
 def test_a_failure_is_a_sentence_and_the_next_goes_on(worker, tmp_path, capsys):
-    with capsys.disabled():  # what the process prints goes to its log
+    with capsys.disabled():  # the process writes its output to its log
         before = run(worker, fine, times=0)[1]['pid']
     failure, found = run(worker, failing)
     assert failure.startswith('ZeroDivisionError: by nothing (') and 'test_process.py:' in failure

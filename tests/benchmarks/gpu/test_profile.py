@@ -1,4 +1,4 @@
-"""The trace of two steps, written by hand."""
+"""The summary of a profile, from a hand-written trace of two steps."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_numbers_of_a_step():
     found = profile.summary(TRACE, 2)
     assert found['kernels'] == 2
     assert found['copies'] == {'DtoH': 0.5, 'Memset': 0.5}
-    assert found['waits'] == {'cudaStreamSynchronize': 0.5}  # that at the end of the profile is not the steps'
+    assert found['waits'] == {'cudaStreamSynchronize': 0.5}  # the one at the end of the profile belongs to no step
     assert found['reads'] == {'aten::item': 0.5, 'aten::nonzero': 0.5}
     # From 100 to 10,000: 3,000 + 2,000 + 1,000 of 9,900 are busy.
     assert found['idle_share'] == pytest.approx(1 - 6000 / 9900, abs=1e-4)

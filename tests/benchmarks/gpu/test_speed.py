@@ -44,7 +44,7 @@ class Part:
 
 @pytest.fixture
 def runs(monkeypatch):
-    """What was asked for, of runs that take ``fits`` images at most."""
+    """The requests to stand-ins for runs, which take at most ``fits`` images."""
     asked, fits = [], [4]
 
     def complete_config(recipe, circumstances, folder, *, batch_size, options, amp, channels_last):

@@ -30,7 +30,7 @@ def test_speed():
     assert lines[1] == (
         'Measured rates of the card: tf32 300.0 TFLOP/s, bf16 500.0 TFLOP/s, copy on the device 4000.0 GB/s.'
     )
-    # 5 TFLOP in 0.1 s are 50 TFLOP/s, a tenth of the product in bfloat16; 100 GB a fourth of the copy.
+    # 5 TFLOP in 0.1 s are 50 TFLOP/s, a tenth of the card's bfloat16 rate; 100 GB are a quarter of its copy rate.
     assert (
         '| yolov5_s bf16 channels_last | 64 | 608 x 640 | 640.0 | 610.2 | 600 | 1.5% | 1500.0 | 20.5 | 10.0% | 25.0% '
         '| 2.5 | 2000.0 | 5.0 | 25.0% |'

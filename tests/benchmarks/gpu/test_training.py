@@ -22,7 +22,7 @@ def test_epochs_that_fit(seconds, each, epochs):
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Trainings that write checkpoints two seconds apart, and what they were asked for."""
+    """The options given to stand-ins for trainings, which write checkpoints two seconds apart."""
     asked = []
 
     def run_training(options):

@@ -1,4 +1,4 @@
-"""comparison.html in Chromium: no error, the widths, links from marks to rows."""
+"""comparison.html in Chromium: no errors, widths, links from marks to rows."""
 
 import json
 from pathlib import Path

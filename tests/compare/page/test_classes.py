@@ -1,4 +1,4 @@
-"""AP of sizes and classes as tables."""
+"""Tables of AP by size and class."""
 
 import re
 import statistics
@@ -18,11 +18,11 @@ def test_means_spreads_and_shades(small):
         for each in comparison.candidates
         for name in ('RBC', 'WBC', 'Platelets')
     ]
-    assert float(cell[1]) == round(statistics.fmean(values) / max(means), 3)  # from 0: little looks like little
+    assert float(cell[1]) == round(statistics.fmean(values) / max(means), 3)  # the bar starts at 0
     assert re.findall(r'<button type="button">(AP[^<]*)</button>', body) == [
         'AP', 'AP50', 'AP75', 'AP small', 'AP medium', 'AP large',
     ]  # fmt: skip
-    assert body.count('<td class="number" data-sort="">-</td>') == 2  # there are no small objects
+    assert body.count('<td class="number" data-sort="">-</td>') == 2  # the data has no small objects
 
 
 def test_a_class_is_called_as_it_is(small):

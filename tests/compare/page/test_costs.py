@@ -1,4 +1,4 @@
-"""AP against costs: axes that make no win of noise, and what is said of what was not measured."""
+"""AP against costs: axes that do not exaggerate noise, and notes on costs that were not measured."""
 
 import dataclasses
 import re
@@ -10,7 +10,7 @@ from mmcnn.compare.page.numbers import Numbers
 
 
 def ticks(html, figure='parameters'):
-    """The numbers at the axis of AP of the first figure: those that have a point in them."""
+    """Return the tick labels of the first figure's AP axis, which are the numbers with a decimal point."""
     first = str(html).partition('data-option="1"')[0]
     return [float(each) for each in re.findall(r'<text[^>]*>(0\.\d+)</text>', first)]
 

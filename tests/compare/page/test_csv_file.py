@@ -1,4 +1,4 @@
-"""comparison.csv read again."""
+"""comparison.csv, read back."""
 
 import csv
 import dataclasses

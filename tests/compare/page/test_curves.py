@@ -1,4 +1,4 @@
-"""Curves of the trainings: means of whole runs, losses in parts."""
+"""Training curves: means of complete runs, losses averaged over intervals."""
 
 import dataclasses
 import re

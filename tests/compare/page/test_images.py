@@ -1,4 +1,4 @@
-"""The same images side by side: which are chosen, what is counted."""
+"""The same images side by side: how they are chosen and what is counted."""
 
 import base64
 import dataclasses
@@ -16,7 +16,7 @@ BOXES = ([10.0, 10.0, 20.0, 20.0], [50.0, 10.0, 20.0, 20.0])
 
 @pytest.fixture
 def case(small, tmp_path):
-    """Two candidates, three images with two objects each, of which they find other numbers."""
+    """Two candidates that find different numbers of objects in three images with two objects each."""
     comparison = small(2, seeds=2)
     images = [dict(id=i, file_name=f'{i}.png', width=100, height=60) for i in (1, 2, 3)]
     objects = [

@@ -1,4 +1,4 @@
-"""Means over common seeds, comparison intervals, costs in words."""
+"""Means over common seeds, comparison intervals, costs as text."""
 
 import dataclasses
 import itertools
@@ -18,7 +18,7 @@ from mmcnn.compare.page.numbers import (
 
 
 def with_intervals(comparison, halves):
-    """Intervals of these half widths in the order of the pairs; None: none."""
+    """Set intervals with these half widths, in the order of the pairs; None removes an interval."""
     pairs = [
         dataclasses.replace(
             pair,
@@ -31,7 +31,7 @@ def with_intervals(comparison, halves):
 
 
 def failed(comparison, place, seed):
-    """With a run that failed."""
+    """Mark a run as failed."""
     candidates = list(comparison.candidates)
     runs = [
         dataclasses.replace(run, failure='killed', metrics={}) if run.seed == seed else run
@@ -82,7 +82,7 @@ def test_comparison_intervals_that_do_not_meet_are_of_distinguishable_pairs(smal
     for (one, other), found in zip(itertools.combinations(own, 2), sums, strict=True):
         assert found >= needed[frozenset((one, other))] - 1e-9
     assert min(own.values()) >= 0
-    if not spread:  # then each has its half
+    if not spread:  # with equal intervals, each candidate gets half
         assert list(own.values()) == pytest.approx([0.01] * 6)
 
 
@@ -105,7 +105,7 @@ def test_one_seed_gives_no_interval(small, ends):
 
 
 def test_groups_are_of_what_no_pair_separates(small):
-    comparison = small(3)  # pairs: the farthest first
+    comparison = small(3)  # pairs are sorted by difference, the largest first
     numbers = Numbers(with_intervals(comparison, [1e-6, 1, 1]))
     first, middle, last = numbers.means
     assert {frozenset(group) for group in numbers.groups} == {frozenset((first, middle)), frozenset((middle, last))}

@@ -1,4 +1,4 @@
-"""The matrix, the list and the critical-difference diagram agree with the pairs."""
+"""The matrix, the list and the critical-difference diagram, compared with the pairs."""
 
 import dataclasses
 import re
@@ -8,7 +8,7 @@ from mmcnn.compare.page.pairs import pairs_section
 
 
 def matrix(body):
-    """Row's name -> texts of its cells."""
+    """Return the name of each row and the texts of its cells."""
     table = body.partition('id="table-matrix"')[2].partition('</table>')[0]
     rows = re.findall(r'<tr><th scope="row"><strong>([^<]+)</strong>.*?</th>(.*?)</tr>', table)
     return {name: [re.sub('<[^>]+>', ' ', cell) for cell in re.findall(r'<td.*?</td>', cells)] for name, cells in rows}
@@ -40,7 +40,7 @@ def test_the_list_has_every_verdict_and_flags_what_is_distinguishable(small):
     for pair in comparison.pairs:
         assert pair.verdict.replace('>', '&gt;') in table
     assert table.count('data-is-flagged') == sum(pair.low > 0 for pair in comparison.pairs)
-    assert table.count('>0.0312<') == 6  # of the sign-flip test
+    assert table.count('>0.0312<') == 6  # p of the sign-flip test
 
 
 def test_the_diagram_joins_what_is_not_distinguishable(small):

@@ -1,4 +1,4 @@
-"""The table of runs, and what the comparison was made with."""
+"""The table of runs, and the settings of the comparison."""
 
 import dataclasses
 import html

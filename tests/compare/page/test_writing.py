@@ -1,4 +1,4 @@
-"""comparison.html as a whole: what it says first, its size, escaping, and what it needs."""
+"""comparison.html as a whole: the text at its top, its size, escaping, and the files it needs."""
 
 import dataclasses
 import re
@@ -20,7 +20,7 @@ def test_names_are_escaped_and_nothing_is_loaded(small, tmp_path):
     comparison = dataclasses.replace(comparison, title=HOSTILE, command=HOSTILE, method=[HOSTILE])
     page = text_of(comparison, tmp_path)
     assert '<script>alert' not in page
-    assert page.count('<script') == 2  # its own, and the files that it holds
+    assert page.count('<script') == 2  # the page's code, and the embedded files
     assert f'<h1>{"&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;"}</h1>' in page
     assert not re.search(r'(src|href)="(?!#|data:|comparison\.)', page)
     assert not re.search(r'https?://', page)
@@ -89,7 +89,7 @@ def test_all_failed(small, tmp_path):
 
 @pytest.mark.slow
 def test_size_of_a_large_comparison(made_up, tmp_path):
-    """12 candidates, 3 seeds, 10 epochs, a thousand losses each: at most 3 MB without images."""
+    """12 candidates, 3 seeds, 10 epochs and a thousand losses each take at most 3 MB without images."""
     text_of(made_up(12, 3, 10, 1000), tmp_path)
     assert (tmp_path / 'comparison.html').stat().st_size < 3e6
     assert (tmp_path / 'comparison.csv').stat().st_size < 1e5

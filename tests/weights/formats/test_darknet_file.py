@@ -55,7 +55,7 @@ def assert_same(state, expected):
 @pytest.fixture
 def file(tmp_path):
     """A file for ``backbone()``: its path, its bytes and its floats."""
-    count = order_of(backbone()).floats - 1000 * 57  # a trunk without the classifier's top
+    count = order_of(backbone()).floats - 1000 * 57  # without the classifier's top
     floats = np.random.default_rng(0).uniform(0.5, 1, count).astype('<f4')
     content = HEADER + floats.tobytes()
     path = tmp_path / 'x.conv.74'
@@ -115,7 +115,7 @@ def test_headers(file, version, seen):
 
 def test_recognition():
     assert is_darknet(HEADER, 10**6) and is_darknet(struct.pack('<3iI', 0, 1, 0, 0), 10**6)
-    assert is_darknet(struct.pack('>3iQ', 0, 2, 5, 7), 10**6)  # for a clear refusal
+    assert is_darknet(struct.pack('>3iQ', 0, 2, 5, 7), 10**6)  # recognized, so that it is refused with a clear message
     assert not is_darknet(HEADER[:8], 8) and not is_darknet(HEADER, 12)
     for other in (
         b'PK\x03\x04' + bytes(60),
@@ -275,7 +275,7 @@ def test_half_a_header(size, tmp_path):
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf, -1e-30])
 def test_values_that_no_training_leaves(file, bad):
-    # After beta, gamma and mean of the stem come its 8 variances, after all of it stage1.
+    # The stem's 8 variances follow its beta, gamma and mean; stage1 follows the stem.
     variances, next_layer = 3 * 8, 4 * 8 + 8 * 27
     floats = file.floats.copy()
     floats[[variances, next_layer]] = bad

@@ -49,7 +49,7 @@ def test_automatic_numbers_begin_with_0(write_keras_h5, tmp_path):
 @pytest.mark.parametrize('suffix', ['.weights.h5', '.keras', '.h5'])
 def test_what_keras_saves(keras, tmp_path, suffix):
     keras.utils.clear_session()
-    keras.layers.Conv2D(1, 1)  # so that the numbers do not begin with 0
+    keras.layers.Conv2D(1, 1)  # so that numbering does not start at 0
     image = keras.Input((8, 8, 3))
     x = keras.layers.Normalization()(image)
     x = keras.layers.BatchNormalization(scale=False)(keras.layers.Conv2D(4, 3)(x))
@@ -77,7 +77,7 @@ def test_what_keras_saves(keras, tmp_path, suffix):
         for layer in model.layers
         for variable in layer.weights
     }
-    if suffix != '.h5':  # these files say the class of a layer and not the names of its arrays
+    if suffix != '.h5':  # these files have the class of a layer, but not the names of its arrays
         expected['dw.depthwise_kernel'] = expected.pop('dw.kernel')
     assert state.keys() == expected.keys()
     for key, value in expected.items():
@@ -145,7 +145,7 @@ def test_what_the_library_does_not_survive(write_keras_h5, tmp_path, monkeypatch
     path = tmp_path / 'x.h5'
     data = bytearray(write_keras_h5(path, {'a': {'kernel': values(3, 3)}}).read_bytes())
     heap = data.index(b'GCOL')
-    data[heap + 24] = 171  # the length of a name in HDF5's heap: the library never returns
+    data[heap + 24] = 171  # the length of a name in HDF5's heap; the library then never returns
     path.write_bytes(data)
     monkeypatch.setattr(keras_file, 'PATIENCE', 3)
     refused(path, 'cannot be read as a Keras file: it is damaged, and the HDF5 library fails to open it')

@@ -15,7 +15,7 @@ def values(*shape):
 
 
 def write_new(path, layers):
-    """The new tree, by hand: path of the layer -> its own name (None: it has none) and values in their order."""
+    """Write the newer layout by hand: path of a layer -> its name (or None) and its values in order."""
     with h5py.File(path, 'w') as file:
         for layer, (name, *arrays) in layers.items():
             group = file.create_group(f'layers/{layer}/vars')
@@ -72,7 +72,7 @@ def test_names_of_every_age(write_keras_h5, tmp_path, names, expected, root):
 
 
 def test_layers_within_layers_and_lists_in_pieces(write_keras_h5, tmp_path):
-    # 'Conv' has an array, and 'Conv/BatchNorm' is another layer; a list that is too long for HDF5 is cut.
+    # 'Conv' has an array, and 'Conv/BatchNorm' is another layer; Keras splits lists that are too long for HDF5.
     path = tmp_path / 'x.h5'
     layers = {'Conv': {'Conv/kernel:0': values(1, 1, 2, 3)}, 'Conv/BatchNorm': {'Conv/BatchNorm/gamma:0': values(3)}}
     write_keras_h5(path, layers)
@@ -115,7 +115,7 @@ def test_the_new_tree_has_names_as_attributes(tmp_path):
 
 
 def test_an_archive_tells_the_names_that_its_weights_lack(tmp_path):
-    # The layers of a class are counted in the order of the configuration, whatever they are called.
+    # The layers of a class are numbered in the order of the configuration, regardless of their names.
     config = [
         ('Conv2D', 'second'),
         ('BatchNormalization', 'bn'),
@@ -252,7 +252,7 @@ def test_memory_is_bounded(tmp_path):
 
     archive = tmp_path / 'x.keras'
     zeros = zipped(archive, bytes(20_000_000), '{}', compression=zipfile.ZIP_DEFLATED).read_bytes()
-    # An archive whose directories lie about the size.
+    # An archive with a false size in its directories.
     lying = zeros.replace((20_000_000).to_bytes(4, 'little'), (1_000_000).to_bytes(4, 'little'))
     spaces = zipped(archive, b'', ' ' * 20_000_000, compression=zipfile.ZIP_DEFLATED).read_bytes()
     tracemalloc.start()
@@ -268,7 +268,7 @@ def test_memory_is_bounded(tmp_path):
         found_in(file)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 5e6  # the arrays and the archives above have many times as much
+    assert peak < 5e6  # the arrays and archives above are many times larger
 
 
 def test_the_sum_of_arrays_is_bounded(write_keras_h5, tmp_path, monkeypatch):

@@ -52,7 +52,7 @@ def test_sets(protocol):
 
 
 class Thing:
-    """Would tell if it was built."""
+    """Record in ``built`` that an instance was created."""
 
     built = 0
 
@@ -117,7 +117,7 @@ def text(value):
 
 
 def attacks(marker):
-    """Pickles that do something where the standard library's unpickler loads them."""
+    """Return pickles that run code when the standard library's unpickler loads them."""
     command = f'touch {marker}'
     call = text(command) + b'\x85R.'
     return {
@@ -136,7 +136,7 @@ def attacks(marker):
 
 @pytest.fixture
 def extension():
-    """A process that has given an opcode of one byte to a function."""
+    """Register a one-byte extension opcode for a function in this process."""
     copyreg.add_extension('posix', 'system', EXTENSION)
     yield
     copyreg._extension_cache.pop(EXTENSION, None)
@@ -154,14 +154,14 @@ def test_nothing_is_called(attack, extension, tmp_path):
         assert type(load(data)) is StandIn
     assert not marker.exists()
     assert EXTENSION not in copyreg._extension_cache
-    pickle.loads(data)  # where they are trusted, the same bytes do run
+    pickle.loads(data)  # the standard unpickler does run the same bytes
     assert marker.exists()
 
 
 def test_attributes_of_real_objects_are_never_set():
     before = dict(vars(restricted_unpickler.StandIn))
     for name in ('collections\nOrderedDict', 'mmcnn.weights.formats.restricted_unpickler\nStandIn', 'builtins\nlist'):
-        state = b'N}' + text('__init__') + text('x') + b's\x86'  # (None, {'__init__': 'x'}): slots, by setattr
+        state = b'N}' + text('__init__') + text('x') + b's\x86'  # (None, {'__init__': 'x'}): slots, for setattr
         found = load(b'\x80\x02c' + name.encode() + b'\n' + state + b'b.')
         assert type(found) is StandIn and found.state == (None, {'__init__': 'x'})
     assert dict(vars(restricted_unpickler.StandIn)) == before
@@ -238,7 +238,7 @@ def load_bounded(data):
     return RestrictedUnpickler(BoundedReader(io.BytesIO(data), len(data))).load()
 
 
-# Each ends the process or takes gigabytes, or minutes, in the standard library's unpickler.
+# Each crashes the standard library's unpickler, or takes it gigabytes or minutes.
 BOMBS = """
 import io, pickle, resource, sys
 from mmcnn.weights.formats.restricted_unpickler import RestrictedUnpickler

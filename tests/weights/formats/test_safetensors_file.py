@@ -78,7 +78,7 @@ def test_recognised_by_content(tmp_path):
     write_safetensors({'a': torch.ones(2)}, {}, tmp_path / 'x')
     data = (tmp_path / 'x').read_bytes()
     assert is_safetensors(data[:9], len(data)) and is_safetensors(data[:64], len(data))
-    assert not is_safetensors(data[:9], int.from_bytes(data[:8], 'little'))  # the header does not end inside
+    assert not is_safetensors(data[:9], int.from_bytes(data[:8], 'little'))  # the header ends beyond the file
     assert not is_safetensors(data[:8], len(data))
     assert not is_safetensors(b'PK\x03\x04' + bytes(60), 10**6) and not is_safetensors(b'<!DOCTYPE html>{', 10**6)
 

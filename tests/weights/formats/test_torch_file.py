@@ -24,7 +24,7 @@ DTYPES += [torch.uint8, torch.bool, torch.complex64]
 
 
 def rewritten(path, change, compression=zipfile.ZIP_STORED):
-    """An archive with other bytes in some members: ``change(name, data)``."""
+    """Rewrite an archive, replacing each member by ``change(name, data)``; None drops it."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, 'w', compression) as archive:
@@ -86,14 +86,14 @@ def test_a_plain_pickle_has_no_tensors(tmp_path):
     assert TorchFile(tmp_path / 'x.pt').content == [1, 'two']
 
 
-# ------------------------------------------------------------------------------------------- files that lie
+# --------------------------------------------------------------------------------------- inconsistent files
 
 NUMEL = b'M\xe8\x03'  # 1000
 OTHER = b'J' + (10**6).to_bytes(4, 'little')
 
 
 def nth(old, new, which, count=2):
-    """Replaces one of ``count`` equal numbers in the pickle."""
+    """Replace one of ``count`` equal numbers in the pickle."""
 
     def change(name, data):
         if name != 'data.pkl':
@@ -174,7 +174,7 @@ def test_directories_of_archives(tmp_path):
 
 
 def directory_field(path, name, offset, value):
-    """Sets four bytes of a member's entry in the directory at the end of an archive."""
+    """Overwrite a field of a member's entry in the central directory of an archive."""
     data = bytearray(path.read_bytes())
     entry = data.rindex(name.encode()) - 46
     assert data[entry : entry + 4] == b'PK\x01\x02'

@@ -1,4 +1,4 @@
-"""The catalog against its own rules, our networks, and what the publishers' installed packages say."""
+"""The catalog against its own rules, our networks and the publishers' installed packages."""
 
 import inspect
 import re
@@ -23,7 +23,7 @@ from mmcnn.weights.sources.catalog import CATALOG, activation_name, as_text, fin
 
 ENTRIES = list(CATALOG.values())
 CONFIGS = {path.stem: path for path in config_folder().glob('*.py')}
-#: Our rows -> what Keras builds for them, as the comparison of the networks has it.
+#: Our variants -> the networks that Keras builds for them, as in the comparison of the networks.
 KERAS_PEERS = runpy.run_path(str(Path(__file__).parents[2] / 'parity' / 'test_keras.py'))['PEERS']
 SHA256 = re.compile(r'[0-9a-f]{64}')
 
@@ -71,7 +71,7 @@ def test_model_exists_and_is_what_was_trained(entry):
         assert tuple(preprocessor.mean) == pytest.approx(entry.image.mean)
         assert tuple(preprocessor.std) == pytest.approx(entry.image.std)
         assert preprocessor.bgr_to_rgb == (entry.image.order == 'rgb')
-    elif entry.model not in ('vgg16', 'vgg19') or entry.library == 'keras':  # those two rows say Keras's format
+    elif entry.model not in ('vgg16', 'vgg19') or entry.library == 'keras':  # these two variants declare Keras's format
         assert replace(entry.image, size=row.image.size) == row.image
     assert entry.activation == activation_name(row.act)
     assert entry.norm_eps == (row.norm and row.norm['eps'])
@@ -103,7 +103,7 @@ def test_what_saw_val2017_says_so():
 
 
 def test_mish_and_leaky_relu_are_told_apart():
-    """The files of one network load into the other, and are wrong there."""
+    """The files of one network would load into the other, with wrong results."""
     assert {entry.activation for entry in of_model('cspdarknet53')} == {'Mish'}
     assert {entry.activation for entry in of_model('cspdarknet53-timm')} == {'LeakyReLU(0.01)'}
     assert {entry.activation for entry in of_model('darknet53')} == {'LeakyReLU(0.1)'}
@@ -171,14 +171,14 @@ def test_torchvision_says_the_same(torchvision):
         assert entry.metric == f'top-1 {weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]}'
         preset = weights.transforms()
         assert preset.crop_size == [entry.image.size]
-        if entry.model not in ('inceptionv1-tv', 'inceptionv3-tv'):  # they turn it into -1 to 1 inside the model
+        if entry.model not in ('inceptionv1-tv', 'inceptionv3-tv'):  # they rescale to -1 to 1 inside the model
             assert entry.image.mean == pytest.approx([255 * m for m in preset.mean])
             assert entry.image.std == pytest.approx([255 * s for s in preset.std])
 
 
 @pytest.fixture
 def keras_downloads(keras, monkeypatch):
-    """What keras.applications would download: ``files(name, arguments, size, top) -> (url, MD5)``."""
+    """Return what keras.applications would download: ``files(name, arguments, size, top) -> (url, MD5)``."""
     from keras.src.utils import file_utils
 
     class Downloading(Exception):  # noqa: N818
@@ -200,9 +200,9 @@ def keras_downloads(keras, monkeypatch):
     return files
 
 
-#: The rows whose networks Keras builds in no time.
+#: The variants whose networks Keras builds quickly.
 QUICK = ['mobilenet-050', 'mobilenetv2-035', 'mobilenetv3-small-075']
-#: One of each further file name; the others are compared by hand.
+#: One variant for each further form of file name; the others are compared by hand.
 SLOW = ['resnet50', 'resnet50v2', 'densenet121', 'efficientnet-b0', 'inceptionv3']
 KERAS = [entry.name for entry in ENTRIES if entry.library == 'keras']
 
@@ -230,7 +230,7 @@ def test_keras_states_these_hashes(keras):
 
 
 def test_keras_rows_are_all_listed():
-    """With the classifier and without."""
+    """Each has files with and without the classifier."""
     assert {(entry.model, entry.top) for entry in entries_of('keras')} == {
         (model, top) for model in KERAS_PEERS for top in (True, False)
     }
@@ -270,5 +270,5 @@ def test_a_file_is_known_by_its_name_and_hash_together():
     assert name == 'resnet50-0676ba61.pth'
     assert of_file(name, '0676ba61' + 56 * '0') is entry
     assert of_file(name, 64 * '0') is None and of_file('other.pth', '0676ba61' + 56 * '0') is None
-    # Without a stated SHA-256 a name alone proves nothing.
+    # Without a published SHA-256, a name alone proves nothing.
     assert of_file('darknet53.conv.74', 64 * '0') is None

@@ -19,7 +19,7 @@ PUBLIC = {
 
 
 def meta(name, **settings):
-    """A backbone by its name, or a detector by its config's, without memory."""
+    """Build a backbone, or the detector of a config, on the meta device."""
     with torch.device('meta'):
         if name in mmcnn.list_backbones():
             return mmcnn.build_backbone(name, **settings)
@@ -38,7 +38,7 @@ def test_sizes_of_the_public_files(file):
 
 
 def test_order_inside_a_stage_of_csp():
-    """down, short, main, blocks, post, final; of each beta, gamma, mean, variance, kernel."""
+    """The layers are down, short, main, blocks, post, final; each has beta, gamma, mean, variance, kernel."""
     keys = [entry.key for entry in order_of(meta('cspdarknet53')).entries if entry.key.startswith('stage2.')]
     convolutions = [
         'down', 'short', 'main', 'blocks.0.conv1', 'blocks.0.conv2', 'blocks.1.conv1', 'blocks.1.conv2', 'post', 'final'
@@ -58,7 +58,7 @@ def test_narrow_and_changed_forms_have_the_same_order():
 @pytest.mark.parametrize('classes', [1, 20, 365])
 def test_classes_that_a_count_explains(classes):
     order = order_of(meta('yolov4_cspdarknet53_darknet'))
-    # Three anchors; kernels on 256, 512 and 1024 channels and a bias.
+    # Three anchors; kernels on 256, 512 and 1024 channels, each level with a bias.
     floats = 64_429_405 + (classes - 80) * 3 * (256 + 512 + 1024 + 3)
     assert order.classes_of(floats) == classes
     assert order.classes_of(floats + 1) is None

@@ -12,7 +12,7 @@ from mmcnn.weights.sources.translate import OtherRowError
 
 
 def randomised(model):
-    """Random weights and statistics, of a size that keeps the maps finite."""
+    """Set random weights and statistics, small enough to keep the maps finite."""
     rng = np.random.default_rng(1)
     for layer in model.layers:
         for variable in layer.weights:
@@ -37,7 +37,7 @@ def assert_same(ours, peer, undo=lambda x: x):
     assert (got - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
-# ------------------------------------------------------------------------------------------------- files of every age
+# ------------------------------------------------------------------------------------------ files of earlier versions
 
 
 def of_2016(layer):
@@ -62,9 +62,9 @@ def of_2018(layer):
     return {'conv1_conv': 'conv1/conv', 'conv1_bn': 'conv1/bn', 'predictions': 'fc1000'}.get(layer, layer)
 
 
-#: The rows of both tables whose networks Keras builds in no time.
+#: The variants in both tables whose networks Keras builds quickly.
 QUICK = ('mobilenetv3-small-075', 'mobilenetv2-035')
-# ours: (Keras's, its arguments, today's name of a layer -> its old one, 'kernel' -> its old name)
+# our variant: (Keras's network, its arguments, current layer name -> old one, old name of 'kernel')
 OLD = {
     'resnet50': ('ResNet50', {}, of_2016, 'kernel'),
     'mobilenetv3-small-075': (
@@ -84,7 +84,7 @@ def test_old_names(keras, write_keras_h5, tmp_path, variant):
     peer = getattr(keras.applications, name)(
         weights=None, classifier_activation=None, input_shape=(64, 64, 3), classes=10, **arguments
     )
-    if variant == 'resnet50':  # its BatchNorms had Keras's default then
+    if variant == 'resnet50':  # its BatchNorms used Keras's default epsilon at that time
         config = peer.get_config()
         for layer in config['layers']:
             if layer['class_name'] == 'BatchNormalization':
@@ -105,7 +105,7 @@ def test_old_names(keras, write_keras_h5, tmp_path, variant):
     assert all('0.00098999 is added to the running variances to get the same results' in note for note in told)
 
 
-# ours: (Keras's, its arguments, the layer that has our last map, file, what of the file the backbone has no place for)
+# our variant: (Keras's network, its arguments, the layer of our last map, suffix, entries that the backbone leaves out)
 WITHOUT_TOP = {
     'vgg16': ('VGG16', {}, 'block5_pool', '.h5', []),
     'densenet121': ('DenseNet121', {}, 'relu', '.keras', []),
@@ -139,7 +139,7 @@ def test_without_top(keras, tmp_path, variant):
     assert_same(ours, keras.Model(peer.inputs, peer.get_layer(last).output), undo)
 
 
-# ----------------------------------------------------------------------------------------------------- what is refused
+# ------------------------------------------------------------------------------------------------------------ refusals
 
 
 def test_rows_of_another_form_are_refused():
@@ -159,5 +159,5 @@ def test_other_networks_are_refused():
             SOURCE.translate({key: torch.ones(shape)}, 'inceptionv3')
     with pytest.raises(CheckpointError, match=r"'fc1\.kernel' has the shape \(3,\), which is not valid for a kernel"):
         SOURCE.translate({'fc1.kernel': torch.ones(3)}, 'vgg16')
-    # A VGG for another image size is for the load to refuse: its first hidden layer has another shape.
+    # A VGG for another image size is refused on loading, since its first hidden layer has another shape.
     assert SOURCE.translate({'fc1.kernel': torch.ones(100, 8)}, 'vgg16').state['top.hidden.0.weight'].shape == (8, 100)

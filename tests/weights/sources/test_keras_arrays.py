@@ -46,7 +46,7 @@ def test_the_epsilon_of_old_resnets_moves_into_the_variance():
     given = prepare(state, RESNET50)
     for name in names:
         assert given.state[f'{name}.gamma'] == 0.5
-        # 1 / sqrt(variance + epsilon), which is all that a BatchNorm does with the two.
+        # A BatchNorm uses the two only as 1 / sqrt(variance + epsilon).
         assert float(given.state[f'{name}.moving_variance'] + RESNET50.norm['eps']) == pytest.approx(0.501, rel=1e-6)
     assert 'epsilon 0.001' in given.notes[0]
     new = {'conv1_bn.moving_variance': torch.tensor([0.5])}
@@ -59,7 +59,7 @@ def test_layouts():
     assert name == 'a.weight' and plain.shape == (5, 4, 2, 3) and plain[4, 1, 0, 2] == kernel[0, 2, 1, 4]
     name, depthwise = to_torch('a.depthwise_kernel', kernel)
     assert name == 'a.weight' and depthwise.shape == (20, 1, 2, 3)
-    assert depthwise[2 * 5 + 3, 0, 1, 2] == kernel[1, 2, 2, 3]  # channel 2, its output 3 of 5
+    assert depthwise[2 * 5 + 3, 0, 1, 2] == kernel[1, 2, 2, 3]  # channel 2, output 3 of its 5
     assert to_torch('a.pointwise_kernel', kernel)[0] == 'a/pointwise.weight'
     assert np.array_equal(to_torch('a.kernel', kernel[0, 0])[1], kernel[0, 0].T)
     with pytest.raises(CheckpointError, match=r"'a\.alpha' is not an array of a known Keras layer"):

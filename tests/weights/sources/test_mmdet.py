@@ -11,7 +11,7 @@ from mmcnn.weights.sources.translate import OtherRowError
 
 
 def checkpoint(path, state, **others):
-    """As MMEngine's Runner writes it."""
+    """Save a checkpoint as MMEngine's Runner does."""
     torch.save(dict(meta=dict(epoch=12), state_dict=state, optimizer=dict(state={}), **others), path)
     return path
 

@@ -49,7 +49,7 @@ def test_the_mish_row_takes_no_leaky_weights(state_of, tmp_path):
 
 
 def test_both_forms_of_efficientnet_are_taken(state_of):
-    # The names and the shapes are the same, so that the file cannot say which of the two it is.
+    # The two have the same names and shapes, so a file does not show which one it is.
     for network, row, form in (
         ('tf_efficientnet_b0', 'efficientnet-b0', "tf_efficientnet_b*, with TensorFlow's padding"),
         ('efficientnet_b0', 'efficientnet-b0-tv', 'efficientnet_b*'),

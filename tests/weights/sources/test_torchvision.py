@@ -48,7 +48,7 @@ def test_other_networks_are_refused(torchvision):
 
 @pytest.mark.slow
 def test_other_images_are_said(torchvision, tmp_path):
-    """torchvision's VGG takes RGB by ImageNet's mean and deviation, Keras's and our row BGR by the mean alone."""
+    """torchvision's VGG takes RGB with ImageNet's mean and deviation; Keras's and ours take BGR with the mean only."""
     theirs = 'RGB, mean (123.675, 116.28, 103.53), std (58.395, 57.12, 57.375)'
     state = {key: value for key, value in torchvision.models.vgg16(weights=None).state_dict().items() if key[0] == 'f'}
     torch.save(state, tmp_path / 'x.pth')
@@ -56,7 +56,7 @@ def test_other_images_are_said(torchvision, tmp_path):
     report = mmcnn.load_weights(backbone, tmp_path / 'x.pth')
     expects = 'BGR, mean (103.939, 116.779, 123.68), std (1, 1, 1)'
     assert f'warning: trained on images in {theirs}; vgg16 expects {expects}' in str(report)
-    # The record of a conversion does not forget it.
+    # The record of a conversion keeps it.
     _, record = convert(tmp_path / 'x.pth', tmp_path / 'y.pth', 'vgg16')
     assert record.images == theirs
     assert f'warning: trained on images in {theirs}' in str(mmcnn.load_weights(backbone, tmp_path / 'y.pth'))
@@ -66,7 +66,7 @@ def test_other_images_are_said(torchvision, tmp_path):
 
 
 def test_mobilenet_v2_before_torchvisions_own_form(torchvision, tmp_path):
-    """One flat sequence a block, activations counted: ``conv.0/1/3/4`` in block 1, ``conv.0/1/3/4/6/7`` behind it."""
+    """Each block is flat, and activations are numbered: ``conv.0/1/3/4`` in block 1, then ``conv.0/1/3/4/6/7``."""
     peer = torchvision.models.mobilenet_v2(weights=None).eval()
     for module in peer.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -81,7 +81,7 @@ def test_mobilenet_v2_before_torchvisions_own_form(torchvision, tmp_path):
             key = f'features.{number}.conv.{(first if number == "1" else others)[layer]}.{kind}'
         flat[key] = value
     assert 'features.1.conv.4.bias' in flat and 'features.17.conv.7.running_var' in flat
-    flat['classifier.weight'] = flat.pop('classifier.1.weight')  # some have no dropout before it
+    flat['classifier.weight'] = flat.pop('classifier.1.weight')  # some files have no dropout before it
     flat['classifier.bias'] = flat.pop('classifier.1.bias')
     torch.save(flat, tmp_path / 'x.pth')
     images = torch.randn(1, 3, 64, 64)
@@ -90,7 +90,7 @@ def test_mobilenet_v2_before_torchvisions_own_form(torchvision, tmp_path):
     assert "the names are of MobileNetV2's form before torchvision's" in report.notes
     with torch.no_grad():
         assert torch.equal(classifier(images), peer(images))
-    # With another layer between them they are no MobileNetV2 of either form.
+    # With a further layer in between, the file is in neither form of MobileNetV2.
     torch.save({**flat, 'features.2.conv.2.weight': torch.ones(1)}, tmp_path / 'x.pth')
     with pytest.raises(CheckpointError, match='unknown'):
         SOURCE.translate(torch.load(tmp_path / 'x.pth'), 'mobilenetv2-tv')

@@ -1,4 +1,4 @@
-"""torchvision's Faster R-CNN: the same boxes from the same file."""
+"""torchvision's Faster R-CNN and ours find the same boxes with the same file."""
 
 import pytest
 import torch
@@ -19,11 +19,11 @@ from mmcnn.weights.loading import load_weights
 from mmcnn.weights.sources.torchvision_detectors import COCO_90, from_torchvision_detector, norm_eps
 
 CLASSES = 3
-SIZE = (170, 220)  # not of whole strides: 192 x 224 with the padding
+SIZE = (170, 220)  # not a multiple of the stride: padded to 192 x 224
 
 
 def peer(backbone, norm_layer=nn.BatchNorm2d):
-    """torchvision's detector with random weights whose activations stay moderate."""
+    """Build torchvision's detector with random weights that keep the activations moderate."""
     from torchvision.models.detection import FasterRCNN
     from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
@@ -45,7 +45,7 @@ def peer(backbone, norm_layer=nn.BatchNorm2d):
 
 @pytest.fixture
 def operators(torchvision, monkeypatch):
-    """Ours in place of torchvision's compiled ones, which need a torch of its own."""
+    """Replace torchvision's compiled operators, which need a matching build of torch, by ours."""
     from torchvision.models.detection.rpn import box_ops
     from torchvision.ops import poolers
 
@@ -84,7 +84,7 @@ def test_boxes_are_torchvision_s(operators, tmp_path):
         batch = ours.data_preprocessor(dict(inputs=[image], data_samples=[sample]), False)
         found = ours.predict(batch['inputs'], batch['data_samples'])[0].pred_instances
     assert len(found) == len(expected['boxes']) > 10
-    assert torch.equal(found.labels + 1, expected['labels'])  # 0 is the background there
+    assert torch.equal(found.labels + 1, expected['labels'])  # torchvision's class 0 is the background
     torch.testing.assert_close(found.bboxes, expected['boxes'], rtol=0, atol=1e-3)
     torch.testing.assert_close(found.scores, expected['scores'], rtol=0, atol=1e-5)
 
@@ -94,7 +94,7 @@ def test_frozen_norms_have_the_eps_of_the_coco_weights(torchvision, tmp_path):
 
     state = peer('resnet18', FrozenBatchNorm2d).state_dict()
     assert norm_eps(state) == (0.0, 1e-5)
-    # The names before torchvision 0.13, under which the published file still is.
+    # The names before torchvision 0.13, which the published file still has.
     for new, old in (('.0.weight', '.weight'), ('.0.bias', '.bias')):
         state = {k.replace(new, old) if '.fpn.' in k else k: v for k, v in state.items()}
     state = {key.replace('rpn.head.conv.0.0.', 'rpn.head.conv.'): value for key, value in state.items()}
@@ -106,7 +106,7 @@ def test_frozen_norms_have_the_eps_of_the_coco_weights(torchvision, tmp_path):
 
 
 def test_a_conversion_keeps_what_decides_its_boxes(torchvision, tmp_path):
-    """A config that has other anchors, RoIAlign or eps is refused; the conversion remembers the one that fits."""
+    """A config with other anchors, RoIAlign or eps is refused; the conversion records the one that fits."""
     from torchvision.ops import FrozenBatchNorm2d
 
     torch.save(peer('resnet18', FrozenBatchNorm2d).state_dict(), tmp_path / 'a.pth')
@@ -117,7 +117,7 @@ def test_a_conversion_keeps_what_decides_its_boxes(torchvision, tmp_path):
     converted, source = (config_of(Checkpoint.open(tmp_path / name), ['a', 'b', 'c'])[0] for name in ('b.pth', 'a.pth'))
     assert converted.model == source.model
     assert record.norm_eps == str(source.model.backbone.norm_cfg.eps)
-    load_weights(build(converted), tmp_path / 'b.pth')  # as mmcnn test does, which looks at the record
+    load_weights(build(converted), tmp_path / 'b.pth')  # like mmcnn test, which checks the record
 
 
 def test_a_config_that_makes_other_boxes_is_refused(torchvision):

@@ -42,7 +42,7 @@ def test_somebodys_own_classifier_is_left_out(name):
     rules = [(r'conv1', 'backbone.stem.conv')]
     translation = translate(state('conv1.weight', key), rules)
     assert (list(translation.state), translation.left_out) == (['backbone.stem.conv.weight'], {OWN_CLASSIFIER: (key,)})
-    # Nothing else is passed over beside it, and no file is nothing but a classifier.
+    # Nothing else is ignored beside it, and a file that is only a classifier is refused.
     for names in (('conv1.weight', key, 'se.weight'), (key,), ('conv1.weight', 'layer1.fc.weight')):
         with pytest.raises(CheckpointError, match='keys of the file are unknown'):
             translate(state(*names), rules)
@@ -85,6 +85,6 @@ def test_a_source_prepares_and_demands():
     with pytest.raises(OtherRowError, match=told) as error:
         source.translate(given, 'darknet53-timm')
     assert error.value.fitting == ('darknet53',)
-    # A file of something else is not told about rows.
+    # For a file of another network, the error does not mention variants.
     with pytest.raises(CheckpointError, match='unknown: fc'):
         source.translate(state('fc.weight'), 'darknet53-timm')

@@ -29,7 +29,7 @@ def detector(config, num_classes=3, **head):
 
 
 def assert_close(ours, peers):
-    """Gives the largest difference, as a share of the largest value of its map."""
+    """Compare maps, and return the largest difference relative to the largest value of its map."""
     assert len(ours) == len(peers) > 0
     assert [a.shape for a in ours] == [b.shape for b in peers]
     difference = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, peers, strict=True))
@@ -73,7 +73,7 @@ def test_detectors_compute_what_the_files_modules_compute(config, size, focus, y
         expected = torch.cat([x1y1.clamp(min=0).minimum(limit), x2y2.clamp(min=0).minimum(limit)], 1)
         scores, labels = (boxes[:, 4:5] * boxes[:, 5:]).max(1)
         assert_close([result.bboxes, result.scores], [expected, scores])
-        assert (result.labels == labels).float().mean() > 0.99  # ties of rounding aside
+        assert (result.labels == labels).float().mean() > 0.99  # rounding may break ties differently
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_files_are_recognised_and_loaded(yolov5, tmp_path):
     [(size, focus) for size in 'nsmlx' for focus in (False, True) if (size, focus) != ('n', True)],  # never published
 )
 def test_every_size_fits_entry_by_entry(size, focus, yolov5):
-    """Names and shapes, without memory."""
+    """Compare names and shapes on the meta device."""
     with torch.device('meta'):
         state = yolov5.Model(size, focus=focus).state_dict()
         ours = mmcnn.build_backbone(f'cspdarknet-{"focus-" * focus}{size}')
@@ -163,16 +163,16 @@ def test_averaged_weights_go_first(yolov5, tmp_path):
 def test_other_forms_of_the_same_file(yolov5, tmp_path):
     peer = yolov5.model('s', focus=True)
     expected = peer.state_dict()
-    old = yolov5.save(peer, tmp_path / 'old.pt', zipped=False)  # the form before zip archives
+    old = yolov5.save(peer, tmp_path / 'old.pt', zipped=False)  # the format before zip archives
     torch.save(expected, tmp_path / 'state.pt')
     torch.save({'model': peer.half().state_dict()}, tmp_path / 'half.pt')
     for path in (old, tmp_path / 'state.pt', tmp_path / 'half.pt'):
         file = read_ultralytics(path)
         assert file.form == 'focus' and file.num_classes == 3
         assert all(torch.equal(file.state[key], value) for key, value in expected.items())
-    assert file.classes == file.activations == file.eps == ()  # only modules say so
+    assert file.classes == file.activations == file.eps == ()  # only files of modules record these
     ours = detector('yolov5_s_focus')
-    load_state(ours, from_ultralytics(file.state, ours).state)  # what another reader gives
+    load_state(ours, from_ultralytics(file.state, ours).state)  # what another reader returns
     assert torch.equal(ours.backbone.stem[1].conv.weight, expected['model.0.conv.conv.weight'])
 
 
@@ -201,12 +201,12 @@ def test_recognised_by_names():
     )
 
 
-# ------------------------------------------------------------------------------------------------- what is refused
+# -------------------------------------------------------------------------------------------------------- refusals
 
 
 def test_other_anchors(yolov5, tmp_path):
     peer = yolov5.model('n')
-    peer.model[24].anchors[0, 0] += 0.125  # a pixel
+    peer.model[24].anchors[0, 0] += 0.125  # one pixel
     file = read_ultralytics(yolov5.save(peer, tmp_path / 'yolov5.pt'))
     with pytest.raises(
         CheckpointError, match=r'has the anchors \(11x14, 16x30, 33x23\) .* the model has \(10x13, 16x30, 33x23\)'
@@ -214,7 +214,7 @@ def test_other_anchors(yolov5, tmp_path):
         from_ultralytics(file, detector('yolov5_n'))
     own = [[(11, 14), (16, 30), (33, 23)], [(30, 61), (62, 45), (59, 119)], [(116, 90), (156, 198), (373, 326)]]
     from_ultralytics(file, detector('yolov5_n', anchors=own))
-    from_ultralytics(file, mmcnn.build_backbone('cspdarknet-n'))  # has none
+    from_ultralytics(file, mmcnn.build_backbone('cspdarknet-n'))  # a backbone has no anchors
 
 
 def set_eps(peer):
