@@ -12,8 +12,8 @@ from tests.cuda_simulation.device import DeviceMixError
 
 
 @pytest.fixture
-def scores_of(make_runner, simulate, tmp_path):
-    """``scores_of(device, name)`` trains with averaged weights and gives the final state dict and the simulation."""
+def trained(make_runner, simulate, tmp_path):
+    """``trained(device, name)`` trains with averaged weights and gives the final state dict and the simulation."""
 
     def run(device, name, **kwargs):
         with kept_process_state(), contextlib.ExitStack() as stack:
@@ -27,18 +27,18 @@ def scores_of(make_runner, simulate, tmp_path):
     return run
 
 
-def test_a_run_and_its_resumption_are_those_of_the_cpu(scores_of, tmp_path):
-    whole, _ = scores_of('cpu', 'cpu')
-    found, gpu = scores_of('cuda', 'gpu')
+def test_a_run_and_its_resumption_are_those_of_the_cpu(trained, tmp_path):
+    whole, _ = trained('cpu', 'cpu')
+    found, gpu = trained('cuda', 'gpu')
     assert all(torch.allclose(found[name], whole[name], rtol=1e-6, atol=1e-7) for name in whole)
     assert not gpu.record.faults
-    scores_of('cuda', 'half', epochs=1)
-    resumed, _ = scores_of('cuda', 'half', resume=tmp_path / 'half' / 'epoch_1.pth')
+    trained('cuda', 'half', epochs=1)
+    resumed, _ = trained('cuda', 'half', resume=tmp_path / 'half' / 'epoch_1.pth')
     assert all(torch.equal(resumed[name], found[name]) for name in whole)
 
 
-def test_a_state_that_is_resumed_on_the_wrong_device(scores_of, tmp_path, monkeypatch):
-    scores_of('cuda', 'run', epochs=1)
+def test_a_state_that_is_resumed_on_the_wrong_device(trained, tmp_path, monkeypatch):
+    trained('cuda', 'run', epochs=1)
     load = torch.optim.SGD.load_state_dict
 
     def load_wrongly(optimizer, state):
@@ -48,11 +48,11 @@ def test_a_state_that_is_resumed_on_the_wrong_device(scores_of, tmp_path, monkey
 
     monkeypatch.setattr(torch.optim.SGD, 'load_state_dict', load_wrongly)
     with pytest.raises(DeviceMixError, match=r'_foreach_add_\.List'):
-        scores_of('cuda', 'run', resume=tmp_path / 'run' / 'epoch_1.pth')
+        trained('cuda', 'run', resume=tmp_path / 'run' / 'epoch_1.pth')
 
 
-def test_averaged_weights_on_the_cpu(scores_of, monkeypatch):
-    _, clean = scores_of('cuda', 'clean', epochs=1)
+def test_averaged_weights_on_the_cpu(trained, monkeypatch):
+    _, clean = trained('cuda', 'clean', epochs=1)
     update = StepEMAHook.after_train_iter
 
     def update_on_cpu(hook, runner, *args, **kwargs):
@@ -61,5 +61,5 @@ def test_averaged_weights_on_the_cpu(scores_of, monkeypatch):
         update(hook, runner, *args, **kwargs)
 
     monkeypatch.setattr(StepEMAHook, 'after_train_iter', update_on_cpu)
-    _, faulty = scores_of('cuda', 'faulty', epochs=1)
+    _, faulty = trained('cuda', 'faulty', epochs=1)
     assert faulty.record.waits.total() >= clean.record.waits.total() + 5 * 4  # iterations, parameters

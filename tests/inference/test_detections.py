@@ -15,7 +15,7 @@ from mmcnn.errors import DataError, UsageError
 from mmcnn.inference.detections import Detections
 from mmcnn.inference.images import read_image
 
-PACKAGE = Path(__file__).resolve().parents[1] / 'mmcnn'
+PACKAGE = Path(__file__).resolve().parents[2] / 'mmcnn'
 
 
 @pytest.fixture
