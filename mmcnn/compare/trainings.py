@@ -76,7 +76,7 @@ def check(options: TrainOptions, candidates: Sequence[Candidate]) -> Checked:
 def refuse_unfit_weights(
     candidates: Sequence[Candidate], as_trained: Callable[[Candidate], Config], classes: tuple[str, ...]
 ) -> None:
-    """Refuse files of weights that do not fit their detector, which a training would only do before its first step.
+    """Refuse weights that do not fit their detector, which a training would only do before its first step.
 
     Args:
         candidates: what is compared, at its final width.
@@ -84,15 +84,18 @@ def refuse_unfit_weights(
         classes: names of the classes of the data.
 
     Raises:
-        CheckpointError: weights do not fit; the message gives the backbone.
+        CheckpointError: weights do not fit or cannot be downloaded; the message gives the backbone.
     """
     for candidate in candidates:
-        if candidate.weights == SCRATCH or is_address(candidate.weights):
+        if candidate.weights == SCRATCH:
             continue
-        cfg, file = as_trained(candidate), Checkpoint.open(candidate.weights)
+        cfg = as_trained(candidate)
+        address = is_address(candidate.weights)  # it is downloaded into the cache, where the trainings find it
+        weights = candidate.weights if address else Checkpoint.open(candidate.weights)
+        theirs = () if address else weights.classes
         with kept_process_state():  # building a model draws random numbers
             try:
-                load_for_classes(build(cfg), file, file.classes, classes, class_layers(cfg))
+                load_for_classes(build(cfg), weights, theirs, classes, class_layers(cfg))
             except CheckpointError as error:
                 raise CheckpointError(f'backbone={candidate.backbone}: {error}') from error
 

@@ -234,10 +234,12 @@ def test_check_tells_size_and_changes(cfg, shapes, capsys):
     assert cfg.pretty_text == before
 
 
-def test_weights_that_do_not_fit_are_refused_before_any_training(trained):
+@pytest.mark.parametrize('by', ['', 'file://'], ids=['path', 'address'])
+def test_weights_that_do_not_fit_are_refused_before_any_training(trained, by):
     (config,) = trained.work_dir.glob('*/vis_data/config.py')
     own = load_config(config)
-    same, other = (Candidate(name, str(trained.checkpoint)) for name in ('cspdarknet', 'mobilenetv2'))
+    weights = f'{by}{trained.checkpoint}'
+    same, other = (Candidate(name, weights) for name in ('cspdarknet', 'mobilenetv2'))
     state = torch.get_rng_state()
     for classes in (('circle', 'square', 'triangle'), ('one', 'two', 'three')):
         compare_trainings.refuse_unfit_weights([Candidate('vgg16'), same], lambda each: own, classes)
