@@ -11,11 +11,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from mmcnn.image_format import IMAGENET_256, UNIT, UNIT_256, ImageFormat
-from mmcnn.models.layers import C3, SPP, ConvNormAct, DarknetBottleneck, Focus, csp_transitions
+from mmcnn.models.layers import C3, SPP, ConvNormAct, DarknetBottleneck, Focus, concatenate, csp_transitions
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
@@ -123,7 +122,7 @@ class CSPStage(nn.Module):
         """Map (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
         x = self.down(x)
         main = self.post(self.blocks(self.main(x)))
-        return self.final(torch.cat([main, self.short(x)], dim=1))
+        return self.final(concatenate([main, self.short(x)]))
 
 
 @register_backbone

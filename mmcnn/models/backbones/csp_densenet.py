@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
-from mmcnn.models.layers import ConvNormAct, DenseBlock, NormAct, Transition, scale_channels
+from mmcnn.models.layers import ConvNormAct, DenseBlock, NormAct, Transition, concatenate, scale_channels
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
@@ -83,7 +82,7 @@ class CSPDenseStage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
         around, through = self.down(x).split(self.halves, dim=1)
-        return self.final(torch.cat([around, self.transition(self.block(through))], dim=1))
+        return self.final(concatenate([around, self.transition(self.block(through))]))
 
 
 @register_backbone

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-import torch
 from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
 from mmcnn.image_format import IMAGENET_256, ImageFormat
-from mmcnn.models.layers import ConvNormAct, add_shortcut, csp_transitions
+from mmcnn.models.layers import ConvNormAct, add_shortcut, concatenate, csp_transitions
 from mmcnn.registry import register_backbone
 
 from .base import Backbone, Stage
@@ -92,7 +91,7 @@ class CSPStage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, ceil(H/2), ceil(W/2))."""
         short, main = self.expand(self.down(x)).split(self.widths, dim=1)
-        return self.final(torch.cat([short, self.post(self.blocks(main))], dim=1))
+        return self.final(concatenate([short, self.post(self.blocks(main))]))
 
 
 @register_backbone

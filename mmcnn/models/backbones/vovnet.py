@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from mmcnn.image_format import SYMMETRIC
-from mmcnn.models.layers import ConvNormAct, channel_means, max_pool
+from mmcnn.models.layers import ConvNormAct, channel_means, concatenate, max_pool
 from mmcnn.models.layers.one_pass import may_overwrite, plus_input
 from mmcnn.registry import register_backbone
 
@@ -108,7 +107,7 @@ class OneShotAggregation(nn.Module):
         maps = [x]
         for conv in self.convs:
             maps.append(conv(maps[-1]))
-        out = self.squeeze(self.aggregate(torch.cat(maps, dim=1)))
+        out = self.squeeze(self.aggregate(concatenate(maps)))
         return plus_input(out, x, self.aggregate, self.squeeze) if self.shortcut else out
 
 

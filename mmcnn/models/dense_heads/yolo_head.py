@@ -208,9 +208,8 @@ class YOLOHead(BaseDenseHead):
         )
         parts = every.split([*map(len, self.anchors)])
         for level, (maps, anchors, stride) in enumerate(zip(logits, parts, self.strides, strict=True)):
-            n, _, height, width = maps.shape
-            maps = maps.to(every.dtype).view(n, len(anchors), -1, height, width).permute(0, 1, 3, 4, 2)
-            outputs.append(LevelOutput(maps, anchors, stride, level, self.bbox_coder))
+            slots = _by_slot(maps.to(every.dtype), len(anchors))
+            outputs.append(LevelOutput(slots, anchors, stride, level, self.bbox_coder))
         return outputs
 
     def _detections(
@@ -264,6 +263,14 @@ class YOLOHead(BaseDenseHead):
             counts, chosen = [len(each) for each in chosen], torch.cat(chosen)
             image, place, found, labels = image[chosen], place[chosen], found[chosen], labels[chosen]
         return boxes[image, place], found, labels, counts
+
+
+def _by_slot(maps: Tensor, anchors: int) -> Tensor:
+    """Return maps (N, A * C, H, W) as a view (N, A, H, W, C)."""
+    if maps.is_contiguous(memory_format=torch.channels_last):
+        # The same view by another way, whose gradient is copied only once, in the order of the map.
+        return maps.permute(0, 2, 3, 1).unflatten(-1, (anchors, -1)).permute(0, 3, 1, 2, 4)
+    return maps.unflatten(1, (anchors, -1)).permute(0, 1, 3, 4, 2)
 
 
 def _centred(boxes: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from .adaptive_pool import ExportableAdaptiveAvgPool2d
 from .chain import AveragePool, Chain, ChainTable, Conv, Fork, LocalNorm, MaxPool, chain_channels, widen_chain
+from .concat import concatenate
 from .conv import ConvNormAct, build_norm
 from .csp import C3, DarknetBottleneck, csp_transitions
 from .dense import DenseBlock, NormAct, Transition
@@ -50,6 +51,7 @@ __all__ = [
     'build_norm',
     'chain_channels',
     'channel_means',
+    'concatenate',
     'csp_transitions',
     'doubled',
     'make_divisible',

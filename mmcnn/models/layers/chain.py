@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-import torch
 from torch import Tensor, nn
 
+from .concat import concatenate
 from .conv import ConvNormAct
 from .padding import max_pool
 
@@ -113,4 +113,4 @@ class Fork(nn.ModuleList):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, sum of the C_i, H', W')."""
-        return torch.cat([branch(x) for branch in self], dim=1)
+        return concatenate([branch(x) for branch in self])

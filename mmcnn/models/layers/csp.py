@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from .concat import concatenate
 from .conv import ConvNormAct
 from .one_pass import plus_input
 
@@ -44,7 +44,7 @@ class C3(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H, W)."""
-        return self.final_conv(torch.cat([self.blocks(self.main_conv(x)), self.short_conv(x)], dim=1))
+        return self.final_conv(concatenate([self.blocks(self.main_conv(x)), self.short_conv(x)]))
 
 
 def csp_transitions(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmcnn.compat.private_names import BatchNorm, has_forward_hooks
 
+from .concat import concatenate
 from .conv import ConvNormAct, build_norm
 from .one_pass import may_overwrite
 
@@ -67,8 +68,8 @@ class DenseBlock(nn.ModuleDict):
             return self._in_one_map(x)
         maps = [x]
         for layer in self.values():
-            maps.append(layer(torch.cat(maps, dim=1)))
-        return torch.cat(maps, dim=1)
+            maps.append(layer(concatenate(maps)))
+        return concatenate(maps)
 
     def _in_one_map(self, x: Tensor) -> Tensor:
         """Compute the same for inference; each output is copied only once, to its final place."""

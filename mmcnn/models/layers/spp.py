@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from .concat import concatenate
 from .conv import ConvNormAct
 
 
@@ -28,7 +28,7 @@ class PyramidPool(nn.Module):
         maps = [x]
         for _ in range(3):
             maps.append(self.pool(maps[-1]))
-        return torch.cat(maps[::-1] if self.largest_first else maps, dim=1)
+        return concatenate(maps[::-1] if self.largest_first else maps)
 
 
 class SPP(nn.Module):

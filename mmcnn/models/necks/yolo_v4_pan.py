@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmcnn.models.layers import ConvNormAct, PyramidPool, doubled, scale_channels, scale_depth
+from mmcnn.models.layers import ConvNormAct, PyramidPool, concatenate, doubled, scale_channels, scale_depth
 from mmcnn.registry import MODELS
 
 
@@ -106,8 +105,8 @@ class YOLOv4PAN(BaseModule):
         """
         fine, middle, coarse = maps
         p5 = self.spp(coarse)
-        p4 = self.top_down4(torch.cat([self.lateral4(middle), doubled(self.reduce5(p5), middle)], dim=1))
-        n3 = self.top_down3(torch.cat([self.lateral3(fine), doubled(self.reduce4(p4), fine)], dim=1))
-        n4 = self.bottom_up4(torch.cat([self.down3(n3), p4], dim=1))
-        n5 = self.bottom_up5(torch.cat([self.down4(n4), p5], dim=1))
+        p4 = self.top_down4(concatenate([self.lateral4(middle), doubled(self.reduce5(p5), middle)]))
+        n3 = self.top_down3(concatenate([self.lateral3(fine), doubled(self.reduce4(p4), fine)]))
+        n4 = self.bottom_up4(concatenate([self.down3(n3), p4]))
+        n5 = self.bottom_up5(concatenate([self.down4(n4), p5]))
         return n3, n4, n5

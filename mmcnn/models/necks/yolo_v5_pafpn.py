@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmcnn.models.layers import C3, ConvNormAct, doubled, scale_channels, scale_depth
+from mmcnn.models.layers import C3, ConvNormAct, concatenate, doubled, scale_channels, scale_depth
 from mmcnn.registry import MODELS
 
 
@@ -81,8 +80,8 @@ class YOLOv5PAFPN(BaseModule):
         """
         fine, middle, coarse = maps
         r5 = self.reduce5(coarse)
-        r4 = self.reduce4(self.top_down4(torch.cat([doubled(r5, middle), middle], dim=1)))
-        n3 = self.top_down3(torch.cat([doubled(r4, fine), fine], dim=1))
-        n4 = self.bottom_up4(torch.cat([self.down3(n3), r4], dim=1))
-        n5 = self.bottom_up5(torch.cat([self.down4(n4), r5], dim=1))
+        r4 = self.reduce4(self.top_down4(concatenate([doubled(r5, middle), middle])))
+        n3 = self.top_down3(concatenate([doubled(r4, fine), fine]))
+        n4 = self.bottom_up4(concatenate([self.down3(n3), r4]))
+        n5 = self.bottom_up5(concatenate([self.down4(n4), r5]))
         return n3, n4, n5

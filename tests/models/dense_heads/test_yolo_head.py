@@ -272,3 +272,21 @@ def test_a_loss_that_does_not_know_of_valid_gets_positives_only(way, monkeypatch
     assert it.loss_by_feat(logits, truth, [{}] * 2) == dict(loss_bbox=positives)
     it.criterion = YOLOMeanLoss()
     assert all(torch.equal(value, expected[name]) for name, value in it.loss_by_feat(logits, truth, [{}] * 2).items())
+
+
+def test_gradients_of_maps_in_channels_last_are_the_same_and_contiguous():
+    it = head()
+    seen, losses = {}, {}
+    truth = [objects([[4.0, 5, 40, 50], [30, 9, 60, 33]], [1, 2]), objects([[10.0, 10, 20, 20]], [0])]
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(1)
+        maps = [torch.randn(2, 24, 64 // s, 96 // s).to(memory_format=memory_format) for s in (8, 16, 32)]
+        for x in maps:
+            x.requires_grad_().register_hook(seen.setdefault(memory_format, []).append)
+        losses[memory_format] = it.loss_by_feat(maps, truth, [{}, {}])
+        sum(losses[memory_format].values()).backward()
+    assert losses[torch.channels_last] == losses[torch.contiguous_format]
+    for last, plain in zip(seen[torch.channels_last], seen[torch.contiguous_format], strict=True):
+        torch.testing.assert_close(last, plain, rtol=1e-5, atol=1e-8)  # vectorised along other axes
+        assert last.any()
+        assert last.is_contiguous(memory_format=torch.channels_last) and not last.is_contiguous()
