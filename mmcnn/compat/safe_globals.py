@@ -20,7 +20,11 @@ STATISTICS = ('min', 'max', 'mean', 'current')
 
 
 def install() -> None:
-    """Add the names that are missing from torch's allow-list; harmless to repeat."""
+    """Add the names that are missing from torch's allow-list; harmless to repeat.
+
+    It is repeated before a file is read: ``torch.serialization.safe_globals``, which the onedl fork of MMEngine uses,
+    removes its entries at the end even if they were on the list before.
+    """
     allowed = names()
     missing = [entry for entry in _safe_globals() if _name(entry) not in allowed]
     if missing:

@@ -7,6 +7,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from mmcnn.compat import safe_globals
+from mmcnn.weights.checkpoint import read_checkpoint
 
 
 @pytest.fixture
@@ -47,6 +48,15 @@ def test_off_where_not_needed(fresh_list, monkeypatch):
     monkeypatch.setattr(torch.serialization, 'add_safe_globals', lambda _: pytest.fail('needed twice'))
     safe_globals.install()
     assert set(torch.serialization.get_safe_globals()) == set(installed)
+
+
+def test_entries_that_others_have_removed_are_back_before_a_file_is_read(fresh_list, tmp_path):
+    safe_globals.install()
+    torch.save({'state_dict': {'w': torch.ones(1)}, 'history': np.arange(3)}, tmp_path / 'a.pth')
+    with torch.serialization.safe_globals([np.ndarray, np.dtype]):
+        pass
+    assert np.ndarray not in torch.serialization.get_safe_globals()
+    assert read_checkpoint(tmp_path / 'a.pth')['history'].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(('here', 'there'), [(b'numpy._core.', b'numpy.core.'), (b'numpy.core.', b'numpy._core.')])
