@@ -20,11 +20,7 @@ STATISTICS = ('min', 'max', 'mean', 'current')
 
 
 def install() -> None:
-    """Add the names that are missing from torch's allow-list; harmless to repeat.
-
-    It is repeated before a file is read: ``torch.serialization.safe_globals``, which the onedl fork of MMEngine uses,
-    removes its entries at the end even if they were on the list before.
-    """
+    """Add the names that are missing from torch's allow-list; harmless to repeat."""
     allowed = names()
     missing = [entry for entry in _safe_globals() if _name(entry) not in allowed]
     if missing:
@@ -54,14 +50,14 @@ def _safe_globals() -> list[Callable | tuple[Callable, str]]:
     # versions are read.
     rebuild_array = np.zeros(1).__reduce__()[0]
     rebuild_scalar = np.float64(0).__reduce__()[0]
+    # With their names: ``torch.serialization.safe_globals``, by which the onedl fork of MMEngine loads, takes its own
+    # entries off the list at the end, even those that were there before.
+    kinds = (np.ndarray, np.dtype, type(np.dtype(np.float64)), type(np.dtype(np.int64)))
     return [
         # Also under its own name, so that it stays on the list if the real class is added under the usual one.
         HistoryBufferStandIn,
         (HistoryBufferStandIn, 'mmengine.logging.history_buffer.HistoryBuffer'),
-        np.ndarray,
-        np.dtype,
-        type(np.dtype(np.float64)),
-        type(np.dtype(np.int64)),
+        *((kind, _name(kind)) for kind in kinds),
         *((rebuild_array, f'{module}.multiarray._reconstruct') for module in ('numpy.core', 'numpy._core')),
         *((rebuild_scalar, f'{module}.multiarray.scalar') for module in ('numpy.core', 'numpy._core')),
         (_statistic, 'builtins.getattr'),

@@ -130,7 +130,6 @@ class TorchFile:
         The misused ones come first, then the others in the order of the file. MMEngine's own types are known
         (:mod:`mmcnn.compat.safe_globals`), and so is everything else on torch's list.
         """
-        safe_globals.install()  # again, since others may have taken entries off torch's list
         known = PLAIN | safe_globals.names()
         return self._misused + [name for name in (*self.names, *self._calls) if name not in known]
 
