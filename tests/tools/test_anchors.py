@@ -142,14 +142,15 @@ def test_refusals(run_tool, boxes, tmp_path):
 # ----------------------------------------------------------------------------------- warning at the start of a training
 
 
-def test_training_warns_of_anchors_that_do_not_fit(run_tool, boxes, monkeypatch):
+def test_training_warns_of_anchors_that_do_not_fit(run_tool, boxes, monkeypatch, tmp_path):
     def train(cfg, *args, notes, **kwargs):
         print(*notes, sep='\n')
         return TrainResult(Path(cfg.work_dir))
 
     monkeypatch.setattr('mmcnn.runs.execution.train', train)
     data = boxes([*WIDE, *SQUARE])
-    result = run_tool('train', 'yolov5_s', '--data', data, '--img-size', 320, '--device', 'cpu')
+    options = ['--img-size', 320, '--device', 'cpu']
+    result = run_tool('train', 'yolov5_s', '--data', data, *options, cwd=tmp_path)
     assert result.code == 0, result.err
     (line,) = [line for line in result.out.splitlines() if line.startswith('warning: ')]
     pattern = r'.* best possible recall .* is 0\.1000; to compute anchors that fit better: mmcnn (\w+) (.*)'
@@ -159,6 +160,6 @@ def test_training_warns_of_anchors_that_do_not_fit(run_tool, boxes, monkeypatch)
     assert again.code == 0, again.err
     assert again.out.startswith(f'10 boxes in {data} at 320 px\n')
     assert 'best possible recall 0.1000' in again.out
-    fits = run_tool('train', 'yolov5_s', '--data', boxes(SQUARE, 3), '--img-size', 320, '--device', 'cpu')
+    fits = run_tool('train', 'yolov5_s', '--data', boxes(SQUARE, 3), *options, cwd=tmp_path)
     assert fits.code == 0, fits.err
     assert 'warning: ' not in fits.out
