@@ -27,7 +27,7 @@ from mmcnn.interleaved import cpu_seconds, repeats
 from mmcnn.models.fuse import fuse
 from mmcnn.runs.process_state import kept_process_state
 from mmcnn.runtime.metadata import DETECTION
-from mmcnn.runtime.sessions import open_session
+from mmcnn.runtime.sessions import open_session, openvino_has_bfloat16
 
 #: The side that all others are compared with.
 FOLDED = 'PyTorch, folded'
@@ -85,22 +85,27 @@ def _compiled(plan: Plan, network: nn.Module, say: Say) -> dict[str, Call]:
 
 def _files(plan: Plan, folder: Path, say: Say) -> Iterator[tuple[str, Call]]:
     has_mish = any(isinstance(each, nn.Mish) for each in plan.found.network.modules())
-    kinds = [('ONNX Runtime', dict(to='onnx', mish='fast'))]
+    onnx, openvino = dict(to='onnx', mish='fast'), dict(to='openvino', mish='exact')
+    kinds = {'ONNX Runtime': onnx}
     if has_mish:
-        kinds.append(('ONNX Runtime, exact Mish', dict(to='onnx', mish='exact')))
-    kinds.append(('OpenVINO', dict(to='openvino', mish='exact')))
+        kinds['ONNX Runtime, exact Mish'] = dict(onnx, mish='exact')
+    kinds |= {'OpenVINO': openvino, 'OpenVINO, bfloat16': dict(openvino, precision='bf16')}
     if plan.options.data is not None and plan.found.task == DETECTION:
-        kinds += [(f'{name}, int8', dict(kind, precision='int8')) for name, kind in (kinds[0], kinds[-1])]
-    for name, kind in kinds:
+        kinds |= {f'{name}, int8': dict(kinds[name], precision='int8') for name in ('ONNX Runtime', 'OpenVINO')}
+    for name, kind in kinds.items():
+        precision = kind.get('precision', 'fp32')
         try:
-            check_packages(kind['to'], kind.get('precision', 'fp32'))
+            check_packages(kind['to'], precision)
         except DependencyError as error:
             say(f'{name}: not measured, {error}')
+            continue
+        if precision == 'bf16' and not openvino_has_bfloat16():
+            say(f'{name}: not measured, this processor does not compute in it')
             continue
         other = dataclasses.replace(plan, options=dataclasses.replace(plan.options, **kind))
         path = folder / f'{name.replace(", ", "-").replace(" ", "-")}{SUFFIXES[kind["to"]]}'
         metadata = other.metadata()
         write(other, path, metadata)
-        if 'precision' in kind:
+        if precision == 'int8':
             quantize(other, path, metadata, calibration_images(other.options)[0])
         yield name, session_call(other, open_session(path, None, 1))

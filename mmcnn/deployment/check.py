@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mmcnn.deployment.files import EXTRA_FILE
 from mmcnn.deployment.matching import RANDOM, TOLERANCES, Matches, Pair, Tolerance, match
+from mmcnn.deployment.options import JUDGED_BY_AP
 from mmcnn.deployment.plan import EXAMPLE_BATCH, Plan
 from mmcnn.deployment.reference import prepared, reference
 from mmcnn.deployment.rounding import in_double, no_worse, outputs_in_double
@@ -75,8 +76,7 @@ def check_export(plan: Plan, path: Path, images: Sequence[np.ndarray], more: Ite
     of_boxes = plan.found.task == DETECTION and plan.form != 'raw' and path.suffix != '.pt2'
     if of_boxes and plan.options.img_size is None:
         _compare_fit(plan, images)
-    if plan.options.precision == 'int8':
-        # Judged by AP (accuracy.py): with steps of 8 bits no detection stays the same.
+    if plan.options.precision in JUDGED_BY_AP:  # by accuracy.py
         if not np.isfinite(largest):
             raise ExportError('the file returns NaN or infinite values')
         return Checked(f'{len(images)} images; {cases}: shapes and finite values', time_ratio(plan, session))
@@ -217,7 +217,7 @@ def _compare_outputs(plan: Plan, session: Session, images: Sequence[np.ndarray])
                 pairs.append((a.numpy(), b))
                 difference = np.abs(a.numpy() - b).max() / max(float(a.abs().max()), 1e-30)
                 largest = max(largest, difference if np.isfinite(difference) else np.inf)
-            if plan.form == 'decoded' and plan.options.precision != 'int8':
+            if plan.form == 'decoded' and plan.options.precision not in JUDGED_BY_AP:
                 failure = failure or _compare_boxes(plan, inputs, size, *pairs)
     shown = ' and '.join(f'{height} x {width}' for height, width in sizes)
     return float(largest), f'{shown} px in batches of {" and ".join(map(str, batches))}', failure

@@ -16,7 +16,7 @@ from mmcnn.deployment.accuracy import Accuracy, AccuracyCheck
 from mmcnn.deployment.check import Checked, check_export
 from mmcnn.deployment.files import check_packages, write
 from mmcnn.deployment.networks import exportable
-from mmcnn.deployment.options import SUFFIXES, ExportOptions
+from mmcnn.deployment.options import JUDGED_BY_AP, SUFFIXES, ExportOptions
 from mmcnn.deployment.plan import Plan, plan_export
 from mmcnn.deployment.quantize import calibration_images, quantize
 from mmcnn.deployment.random_weights import spread
@@ -47,7 +47,8 @@ class ExportResult:
         size: size of the file or files in bytes.
         metadata: the metadata of the file.
         checked: the result of the check.
-        accuracy: AP before and after, for int8, and for fp16 if its detections differ; None: it was not needed.
+        accuracy: AP before and after, for bf16 and int8, and for fp16 if its detections differ; None: it was not
+            needed.
     """
 
     path: Path
@@ -96,9 +97,10 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
         images = list(islice(more, CHECK_IMAGES))
         if found.checkpoint is None:
             spread(found.network, plan.canvases(images))
-        int8, accuracy_of, accuracy = options.precision == 'int8', None, None
-        if int8:
+        accuracy_of, accuracy = None, None
+        if options.precision in JUDGED_BY_AP:
             accuracy_of = AccuracyCheck(plan, say)
+        if options.precision == 'int8':
             calibration, sentence = calibration_images(options)
             say(f'note: {sentence}')
         metadata = plan.metadata()
@@ -109,7 +111,7 @@ def run_export(options: ExportOptions, say: Callable[[str], object] = print) -> 
             path = Path(folder) / file
             path.parent.mkdir(exist_ok=True)
             write(plan, path, metadata)
-            if int8:
+            if options.precision == 'int8':
                 quantize(plan, path, metadata, calibration)
             checked = check_export(plan, path, images, more)
             if checked.failure is not None:

@@ -79,7 +79,7 @@ def write_onnx(plan: Plan, path: Path, metadata: Metadata) -> None:
 
 
 def _onnx_program(plan: Plan) -> torch.onnx.ONNXProgram:
-    # OpenVINO's format stores weights in float16 by default, and its runtime chooses the precision of the computation.
+    # For OpenVINO only the weights are stored in half precision; its runtime chooses the precision of the computation.
     module = in_half(plan.module) if plan.options.precision == 'fp16' and plan.options.to == 'onnx' else plan.module
     return _traced(
         plan,
@@ -132,7 +132,7 @@ def write_openvino(source: Path, path: Path, metadata: Metadata) -> None:
 
     model = openvino.convert_model(source)
     model.set_rt_info(metadata.to_json(), ['model_info', KEY])
-    openvino.save_model(model, path, compress_to_fp16=metadata.precision == 'fp16')
+    openvino.save_model(model, path, compress_to_fp16=metadata.precision in ('fp16', 'bf16'))
 
 
 @contextlib.contextmanager

@@ -15,6 +15,8 @@ from mmcnn.runtime.metadata import LAYOUTS, PRECISIONS
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'torch-export': '.pt2'}
 FORMS = ('decoded', 'nms', 'raw', 'logits', 'maps')
 DYNAMIC = ('batch', 'all', 'none')
+#: Precisions in which no detection stays the same, so that AP decides whether a file is right.
+JUDGED_BY_AP = ('bf16', 'int8')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +72,14 @@ class ExportOptions(SplitOptions, ModelOptions):
             choices=('float', 'uint8'),
         ),
     ] = 'float'
-    precision: Annotated[str, Option('precision of weights and computation (default: fp32)', choices=PRECISIONS)] = (
-        'fp32'
-    )
+    precision: Annotated[
+        str,
+        Option(
+            'precision of weights and computation; bf16 is for OpenVINO on a processor that computes in bfloat16 '
+            '(default: fp32)',
+            choices=PRECISIONS,
+        ),
+    ] = 'fp32'
     data: Annotated[
         str | Path | None,
         Option(
@@ -83,7 +90,10 @@ class ExportOptions(SplitOptions, ModelOptions):
     max_loss: Annotated[
         float,
         Option(
-            'maximum loss of AP by int8, or by fp16 if detections differ (default: 0.01)', 'AP', minimum=0, maximum=1
+            'maximum loss of AP by int8 or bf16, or by fp16 if detections differ (default: 0.01)',
+            'AP',
+            minimum=0,
+            maximum=1,
         ),
     ] = 0.01
     score_thr: Annotated[
@@ -146,8 +156,11 @@ class ExportOptions(SplitOptions, ModelOptions):
             raise UsageError(
                 f'precision={self.precision} needs to=onnx or to=openvino; to=torch-export writes only fp32'
             )
-        if self.precision == 'int8' and self.data is None:
-            raise UsageError('precision=int8 needs data=PATH: activation ranges and AP are measured on its images')
+        if self.precision == 'bf16' and self.to != 'openvino':
+            raise UsageError(f'precision=bf16 needs to=openvino; with to={self.to}, use fp16')
+        if self.precision in JUDGED_BY_AP and self.data is None:
+            measured = 'activation ranges and AP are' if self.precision == 'int8' else 'AP is'
+            raise UsageError(f'precision={self.precision} needs data=PATH: {measured} measured on its images')
 
     def _check_folders(self) -> None:
         """Reject options that conflict with ``web`` and ``triton``.

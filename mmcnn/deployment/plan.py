@@ -19,11 +19,12 @@ from mmcnn.deployment.faster_rcnn import ExportableFasterRCNN
 from mmcnn.deployment.forms import Decoded, Logits, Maps, Normalised, with_rational_mish, with_zeros_that_count
 from mmcnn.deployment.networks import Exportable
 from mmcnn.deployment.nms import KINDS, OUTPUTS, NmsSettings, WithNMS
-from mmcnn.deployment.options import ExportOptions
+from mmcnn.deployment.options import JUDGED_BY_AP, ExportOptions
 from mmcnn.errors import UsageError
 from mmcnn.fit import Fit
 from mmcnn.models.fuse import fold
 from mmcnn.runtime.metadata import CLASSIFICATION, DETECTION, FEATURES, FORMS, Input, Metadata
+from mmcnn.runtime.sessions import openvino_has_bfloat16
 from mmcnn.version import __version__
 
 #: Batch of the tracing example: 2, since PyTorch treats 1 as a constant.
@@ -222,8 +223,8 @@ def plan_export(found: Exportable, options: ExportOptions) -> Plan:
     dynamic = options.dynamic or ('all' if found.is_two_stage else 'batch')
     if found.is_two_stage and dynamic == 'batch':
         raise UsageError('dynamic=batch: Faster R-CNN processes one image at a time; use all or none')
-    if options.precision == 'int8':
-        _check_int8(found, form)
+    if options.precision in JUDGED_BY_AP:
+        _check_judgeable(found, form, options.precision)
     size, fit = options.img_size, found.fit
     if size is not None and any(side % found.stride for side in size):
         raise UsageError(
@@ -262,17 +263,19 @@ def _form(found: Exportable, options: ExportOptions) -> str:
     return form
 
 
-def _check_int8(found: Exportable, form: str) -> None:
-    """Raise UsageError if AP, which decides about int8, cannot be measured."""
+def _check_judgeable(found: Exportable, form: str, precision: str) -> None:
+    """Raise UsageError if AP, which decides about a precision, cannot be measured."""
+    reason = None
     if found.task != DETECTION:
-        raise UsageError(f'precision=int8: its cost is measured as AP, but {found.name} is not a detector; use fp16')
-    if form == 'raw':
-        raise UsageError('precision=int8: its cost is measured as AP, but form=raw returns no boxes; use form=decoded')
-    if found.checkpoint is None:
-        raise UsageError(
-            f'precision=int8: its cost is measured as AP, but the weights of {found.name} are random; '
-            'use weights=FILE for trained ones'
-        )
+        reason = f'{found.name} is not a detector; use fp16'
+    elif form == 'raw':
+        reason = 'form=raw returns no boxes; use form=decoded'
+    elif found.checkpoint is None:
+        reason = f'the weights of {found.name} are random; use weights=FILE for trained ones'
+    elif precision == 'bf16' and not openvino_has_bfloat16():
+        reason = 'this processor does not compute in bfloat16 (AVX512-BF16 or AMX); use fp16'
+    if reason is not None:
+        raise UsageError(f'precision={precision}: its cost is measured as AP, but {reason}')
 
 
 def _versions(to: str, precision: str) -> dict[str, str]:

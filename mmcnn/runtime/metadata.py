@@ -23,7 +23,7 @@ DETECTION, CLASSIFICATION, FEATURES = TASKS = ('detection', 'classification', 'f
 FORMS = {DETECTION: ('decoded', 'nms', 'raw'), CLASSIFICATION: ('logits',), FEATURES: ('maps',)}
 #: Readers of the outputs of form nms.
 LAYOUTS = ('plain', 'tensorrt', 'deepstream')
-PRECISIONS = ('fp32', 'fp16', 'int8')
+PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 #: Entries of a detector's ``test_cfg``, and of its ``nms``.
 _TEST_CFG = dict(score_thr=float, nms=dict[str, Any], nms_pre=int, max_per_img=int, multi_label=bool)
 _NMS = dict(type=str, iou_threshold=float)
@@ -74,7 +74,7 @@ class Metadata:
             ``multi_label`` of the exported network.
         clip: whether the boxes of a detector are clipped to the image.
         layout: for form nms: 'plain', 'tensorrt' or 'deepstream'.
-        precision: 'fp32', 'fp16' or 'int8'.
+        precision: one of :data:`PRECISIONS`.
         dropped: a sentence for each step of PyTorch's post-processing that neither the file nor the runner has.
         versions: versions of mmcnn, torch and other packages that made the file.
         checkpoint: name and SHA-256 of the file of weights; None: there was none.
@@ -180,6 +180,17 @@ class Metadata:
         for key, value in (('score_thr', self.test_cfg['score_thr']), ('iou_threshold', nms['iou_threshold'])):
             if not 0 <= value <= 1:
                 raise ValueError(f'{key} is {value!r}')
+
+
+def precision_of(text: str | None) -> str | None:
+    """Return the precision that metadata in JSON state, before :meth:`Metadata.from_json` checks them.
+
+    None: they state none.
+    """
+    try:
+        return json.loads(text)['precision']
+    except (TypeError, ValueError, KeyError):
+        return None
 
 
 def _least(*numbers: int | None) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mmcnn.errors import CheckpointError, DependencyError, UsageError
-from mmcnn.runtime.metadata import KEY
+from mmcnn.runtime.metadata import KEY, precision_of
 
 #: Short names of ONNX Runtime's providers; 'openvino' is OpenVINO's own runtime, which reads both kinds of files.
 PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider', 'tensorrt': 'TensorrtExecutionProvider'}
@@ -121,27 +121,36 @@ def openvino_core() -> Any:
     return openvino.Core()
 
 
+def openvino_has_bfloat16() -> bool:
+    """Return whether OpenVINO computes in bfloat16 on this processor."""
+    return 'BF16' in openvino_core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+
+
 class _OpenVINO:
     def __init__(self, path: Path, threads: int | None) -> None:
         try:
             openvino = importlib.import_module(OPENVINO)
         except ModuleNotFoundError as error:
             raise DependencyError(f'reading {path.name} needs another package: pip install openvino') from error
-        # By default it computes in bfloat16 if the processor can, which changes detections.
-        config: dict[str, Any] = {'INFERENCE_PRECISION_HINT': 'f32'}
+        config: dict[str, Any] = {}
         if threads is not None:
             config['INFERENCE_NUM_THREADS'] = threads
         core = openvino_core()
         try:
             model = core.read_model(path)
+            places = ['model_info', KEY], ['framework', KEY]  # the second one holds an ONNX file's
+            found = next((place for place in places if model.has_rt_info(place)), None)
+            self.metadata = found and model.get_rt_info(found).astype(str)
+            # By default every file is computed in bfloat16 if the processor can, which changes detections.
+            in_bfloat16 = precision_of(self.metadata) == 'bf16' and openvino_has_bfloat16()
+            config['INFERENCE_PRECISION_HINT'] = 'bf16' if in_bfloat16 else 'f32'
             self._model = core.compile_model(model, 'CPU', config)
         except Exception as error:  # a RuntimeError, of several lines
             kind = "OpenVINO's" if path.suffix.lower() == '.xml' else 'an ONNX file'
             raise _unreadable(path, kind, error) from error
         self.runtime = f'OpenVINO {openvino.__version__.partition("-")[0]}'
-        places = ['model_info', KEY], ['framework', KEY]  # the second one holds an ONNX file's
-        found = next((place for place in places if model.has_rt_info(place)), None)
-        self.metadata = found and model.get_rt_info(found).astype(str)
+        if in_bfloat16:
+            self.runtime += ', bfloat16'
         self.inputs = {
             _input_name(each.names): (each.get_element_type().to_dtype().name, _shape(each.get_partial_shape()))
             for each in self._model.inputs

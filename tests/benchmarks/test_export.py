@@ -37,6 +37,7 @@ def test_what_cannot_be_measured_is_said(tmp_path, monkeypatch):
         'torch.compile: not measured, it failed (no compiler)',
         'ONNX Runtime: not measured, to=onnx needs the package a',
         'OpenVINO: not measured, to=openvino needs the package a',
+        'OpenVINO, bfloat16: not measured, to=openvino needs the package a',
     ]
 
 
@@ -44,8 +45,11 @@ def test_what_cannot_be_measured_is_said(tmp_path, monkeypatch):
 def test_every_side(monkeypatch):
     pytest.importorskip('nncf')
     monkeypatch.setattr(export, '_compiled', lambda *args: {})
+    monkeypatch.setattr(export, 'openvino_has_bfloat16', lambda: False)
+    said = []
     options = ExportBenchmarkOptions(source='yolov4_cspdarknet53_narrow', img_size=64, data='demo', runs=1)
-    (found,) = export.measure(options, lambda line: None)
+    (found,) = export.measure(options, said.append)
+    assert 'OpenVINO, bfloat16: not measured, this processor does not compute in it' in said
     assert list(found.figures) == [
         'PyTorch',
         'PyTorch, folded',

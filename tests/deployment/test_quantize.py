@@ -1,4 +1,4 @@
-"""int8 and fp16: the precision of each operator, what is kept, and what is refused."""
+"""int8, bf16 and fp16: the precision of each operator, what is kept, and what is refused."""
 
 import contextlib
 import io
@@ -23,12 +23,13 @@ from mmcnn.deployment.files import check_packages, write
 from mmcnn.deployment.forms import RationalMish
 from mmcnn.deployment.half import in_half
 from mmcnn.deployment.networks import exportable
-from mmcnn.deployment.options import SUFFIXES, ExportOptions
+from mmcnn.deployment.options import JUDGED_BY_AP, SUFFIXES, ExportOptions
 from mmcnn.deployment.plan import plan_export
 from mmcnn.errors import DependencyError, ExportError, UsageError
 from mmcnn.runs.process_state import kept_process_state
 from mmcnn.runtime import Detector
 from mmcnn.runtime.metadata import KEY, Metadata
+from mmcnn.runtime.sessions import openvino_has_bfloat16
 from tests.deployment.small_detectors import SMALL
 
 onnx = pytest.importorskip('onnx')
@@ -187,6 +188,24 @@ def test_what_int8_refuses(options, message, scenes, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(to='onnx'), 'precision=bf16 needs to=openvino; with to=onnx, use fp16'),
+        (dict(to='openvino'), 'precision=bf16 needs data=PATH: AP is measured on its images'),
+    ],
+)
+def test_options_that_do_not_fit_bf16(options, message):
+    with pytest.raises(UsageError, match=message):
+        ExportOptions(**SMALL, **options, precision='bf16')
+
+
+def test_bf16_is_refused_where_its_cost_cannot_be_measured(scenes, weights, monkeypatch):
+    monkeypatch.setattr('mmcnn.deployment.plan.openvino_has_bfloat16', lambda: False)
+    with pytest.raises(UsageError, match=r'AP, but this processor does not compute in bfloat16 .*; use fp16'):
+        plan_of(scenes, weights, precision='bf16', to='openvino')
+
+
 def test_int8_of_openvino_needs_nncf(monkeypatch):
     pytest.importorskip('openvino')
     monkeypatch.setitem(sys.modules, 'nncf', None)
@@ -332,16 +351,20 @@ def test_rational_mish_in_half_does_not_overflow():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('precision', ['fp16', 'int8'])
-@pytest.mark.parametrize('to', ['onnx', 'openvino'])
+@pytest.mark.parametrize(
+    ('to', 'precision'),
+    [('onnx', 'fp16'), ('onnx', 'int8'), ('openvino', 'fp16'), ('openvino', 'bf16'), ('openvino', 'int8')],
+)
 def test_precisions_of_a_trained_detector(to, precision, scenes_to_train_on, trained, tmp_path, monkeypatch):
-    """fp16 finds the same as PyTorch; int8 keeps AP."""
+    """fp16 finds the same as PyTorch; bf16 and int8 keep AP."""
     if to == 'openvino':
         pytest.importorskip('nncf')
+    if precision == 'bf16' and not openvino_has_bfloat16():
+        pytest.skip('this processor does not compute in bfloat16')
     monkeypatch.chdir(tmp_path)
     result = mmcnn.export(trained, data=scenes_to_train_on, to=to, precision=precision, img_size=96)
     assert Detector(result.path).metadata.precision == precision
-    if precision == 'int8':
+    if precision in JUDGED_BY_AP:
         assert result.accuracy.before > 0.03 and result.accuracy.loss <= 0.01  # the detector has learnt something
     else:
         assert result.checked.matches.every >= 20

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 
 from mmcnn.errors import CheckpointError, DependencyError, UsageError
-from mmcnn.runtime import Detector
+from mmcnn.runtime import Detector, sessions
 
 RED = (0, 0, 255)
 
@@ -43,9 +43,21 @@ def test_openvino_finds_the_same(openvino_file, exported):
         assert detector.metadata.classes == ('blue', 'green', 'red')
 
 
-def test_openvino_computes_in_float32(openvino_file):
-    model = Detector(openvino_file())._session._model
-    assert model.get_property('INFERENCE_PRECISION_HINT').to_dtype().name == 'float32'
+def computed_in(path):
+    return Detector(path)._session._model.get_property('INFERENCE_PRECISION_HINT').type_name
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'fp16', 'int8'])
+def test_openvino_computes_in_float32(precision, openvino_file):
+    assert computed_in(openvino_file(precision=precision)) == 'f32'
+
+
+def test_openvino_computes_in_bfloat16_if_the_file_asks_for_it(openvino_file, monkeypatch):
+    path = openvino_file(precision='bf16')
+    if sessions.openvino_has_bfloat16():
+        assert computed_in(path) == 'bf16' and Detector(path).runtime.endswith(', bfloat16')
+    monkeypatch.setattr(sessions, 'openvino_has_bfloat16', lambda: False)
+    assert computed_in(path) == 'f32' and 'bfloat16' not in Detector(path).runtime
 
 
 @pytest.mark.slow
