@@ -38,8 +38,8 @@ LEAST = 0.2
 def measure(options: ExportBenchmarkOptions, say: Say) -> list[Comparison]:
     """Measure CPU seconds of one image on one thread, for every way to compute a network that is available.
 
-    Files in 8-bit integers are included if the options have data for calibration. The peer is PyTorch with BatchNorm
-    folded.
+    Files of a detector in bfloat16 and in 8-bit integers are included if the options have data, which calibrate the
+    latter. The peer is PyTorch with BatchNorm folded.
 
     Raises:
         MmcnnError: as in an export; if a package is missing or a compiler fails, it is reported and that side left out.
@@ -89,8 +89,9 @@ def _files(plan: Plan, folder: Path, say: Say) -> Iterator[tuple[str, Call]]:
     kinds = {'ONNX Runtime': onnx}
     if has_mish:
         kinds['ONNX Runtime, exact Mish'] = dict(onnx, mish='exact')
-    kinds |= {'OpenVINO': openvino, 'OpenVINO, bfloat16': dict(openvino, precision='bf16')}
+    kinds['OpenVINO'] = openvino
     if plan.options.data is not None and plan.found.task == DETECTION:
+        kinds['OpenVINO, bfloat16'] = dict(openvino, precision='bf16')
         kinds |= {f'{name}, int8': dict(kinds[name], precision='int8') for name in ('ONNX Runtime', 'OpenVINO')}
     for name, kind in kinds.items():
         precision = kind.get('precision', 'fp32')

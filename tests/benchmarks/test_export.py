@@ -6,6 +6,7 @@ from mmcnn.benchmarks import export
 from mmcnn.benchmarks.options import ExportBenchmarkOptions
 from mmcnn.cli.main import main
 from mmcnn.datasets.folders.shapes import make_shapes
+from mmcnn.runtime.sessions import openvino_has_bfloat16
 
 
 def test_only_an_export_has_a_source(capsys):
@@ -37,7 +38,6 @@ def test_what_cannot_be_measured_is_said(tmp_path, monkeypatch):
         'torch.compile: not measured, it failed (no compiler)',
         'ONNX Runtime: not measured, to=onnx needs the package a',
         'OpenVINO: not measured, to=openvino needs the package a',
-        'OpenVINO, bfloat16: not measured, to=openvino needs the package a',
     ]
 
 
@@ -45,17 +45,17 @@ def test_what_cannot_be_measured_is_said(tmp_path, monkeypatch):
 def test_every_side(monkeypatch):
     pytest.importorskip('nncf')
     monkeypatch.setattr(export, '_compiled', lambda *args: {})
-    monkeypatch.setattr(export, 'openvino_has_bfloat16', lambda: False)
-    said = []
+    said, has_bfloat16 = [], openvino_has_bfloat16()
     options = ExportBenchmarkOptions(source='yolov4_cspdarknet53_narrow', img_size=64, data='demo', runs=1)
     (found,) = export.measure(options, said.append)
-    assert 'OpenVINO, bfloat16: not measured, this processor does not compute in it' in said
+    assert ('OpenVINO, bfloat16: not measured, this processor does not compute in it' in said) == (not has_bfloat16)
     assert list(found.figures) == [
         'PyTorch',
         'PyTorch, folded',
         'ONNX Runtime',
         'ONNX Runtime, exact Mish',
         'OpenVINO',
+        *(['OpenVINO, bfloat16'] if has_bfloat16 else []),
         'ONNX Runtime, int8',
         'OpenVINO, int8',
     ]
