@@ -58,7 +58,7 @@ def probe(cfg: dict, inputs: Maps | None = None, side: int | None = None, one_ma
         try:
             try:
                 found = _forward(cfg, inputs, side or PROBE_SIZE, 'meta', one_map)
-            except (RuntimeError, NotImplementedError):
+            except (RuntimeError, NotImplementedError):  # some operators have no kernel for the meta device
                 found = _forward(cfg, inputs, side or CPU_SIZE, 'cpu', one_map)
             _FOUND[key] = found
             return found
