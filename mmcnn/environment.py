@@ -23,6 +23,7 @@ from types import ModuleType
 from urllib.parse import unquote
 
 from mmcnn.compat import extension_file
+from mmcnn.system_memory import control_group_limit
 from mmcnn.version import __version__
 
 PACKAGE = Path(__file__).resolve().parent
@@ -204,9 +205,9 @@ def _cpu() -> str:
 def _memory() -> str:
     sizes = {m[1]: int(m[2]) * 1024 for m in re.finditer(r'^(\w+): +(\d+) kB$', _read('/proc/meminfo'), re.MULTILINE)}
     text = f'{sizes["MemTotal"] / GIB:.1f} GiB, {sizes["MemAvailable"] / GIB:.1f} GiB available'
-    limit = _read('/sys/fs/cgroup/memory.max') or _read('/sys/fs/cgroup/memory/memory.limit_in_bytes')
-    if limit.isdigit() and int(limit) < sizes['MemTotal']:
-        text += f', limited to {int(limit) / GIB:.1f} GiB by a control group'
+    limit = control_group_limit()
+    if limit is not None and limit < sizes['MemTotal']:
+        text += f', limited to {limit / GIB:.1f} GiB by a control group'
     return text
 
 

@@ -65,6 +65,7 @@ TINY = {
 def pytest_configure(config):
     if hasattr(config, 'workerinput'):  # threads of several processes would compete
         torch.set_num_threads(1)
+        os.environ.setdefault('OMP_NUM_THREADS', '1')  # of the programs that tests start
     # Fixtures for several folders; under importlib mode, a conftest cannot import files beside it.
     for name in ('small_runs', 'exported_files', 'browser', 'double_precision'):
         spec = spec_from_file_location(name, Path(__file__).with_name(f'{name}.py'))

@@ -18,6 +18,7 @@ FLOORS = [
         'jpeg_header',
         'launchers',
         'silence',
+        'system_memory',
         'version',
     ],
     ['ops', 'device', 'fit', 'image_file', 'machine'],

@@ -53,8 +53,9 @@ class StepOptions(NetworkOptions):
         Option('data-loading processes of each side, whose work is not counted (default: 0)', 'N', minimum=0),
     ] = 0
     cache_gb: Annotated[
-        float, Option('memory for decoded images on our side, in 10^9 bytes (default: 0)', 'G', minimum=0)
-    ] = 0.0
+        float | None,
+        Option('memory for decoded images on our side, in 10^9 bytes (default: as in a training)', 'G', minimum=0),
+    ] = None
     steps: Annotated[int, Option('number of steps per round, which are averaged (default: 5)', 'N', minimum=1)] = 5
     runs: Annotated[int, Option('number of rounds in which each side is measured (default: 10)', 'N', minimum=1)] = 10
 
@@ -69,8 +70,9 @@ class TrainBenchmarkOptions(NetworkOptions):
     batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
     workers: Annotated[int, Option('data-loading processes of each training (default: 0)', 'N', minimum=0)] = 0
     cache_gb: Annotated[
-        float, Option('memory for decoded images on our side, in 10^9 bytes (default: 0)', 'G', minimum=0)
-    ] = 0.0
+        float | None,
+        Option('memory for decoded images on our side, in 10^9 bytes (default: as in a training)', 'G', minimum=0),
+    ] = None
     peers: Annotated[
         Sequence[str] | None,
         Option(

@@ -116,7 +116,7 @@ def _ours(options: StepOptions, data: DetectorData, work_dir: Path) -> Runner:
     run = prepare(
         TrainOptions(
             config=options.config, data=str(data.root), epochs=EPOCHS, img_size=options.img_size,
-            batch_size=options.batch_size, workers=options.workers, cache_gb=options.cache_gb or None, device='cpu',
+            batch_size=options.batch_size, workers=options.workers, cache_gb=options.cache_gb, device='cpu',
             amp='off', work_dir=work_dir, backbone=options.backbone, imports=options.imports,
             cfg_options={'optim_wrapper.accumulative_counts': 1, **options.cfg_options},
         ),

@@ -90,7 +90,7 @@ def _ours(options: TrainBenchmarkOptions, data: DetectorData, epochs: int, work_
         '--img-size', str(options.img_size), '--batch-size', str(options.batch_size), '--workers', str(options.workers),
         '--work-dir', str(work_dir), f'--amp={amp}', '--logger', 'none',
     ]  # fmt: skip
-    if options.cache_gb:
+    if options.cache_gb is not None:
         command += ['--cache-gb', str(options.cache_gb)]
     if options.backbone is not None:
         command += ['--backbone', options.backbone]

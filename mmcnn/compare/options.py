@@ -89,7 +89,10 @@ class CompareOptions(DataOptions, ModelOptions):
     ] = ALL
     amp: Annotated[bool | str | None, Option(AMP_HELP, '|'.join(AMP), choices=AMP)] = None
     cache_gb: Annotated[
-        float | None, Option('memory for decoded images, in 10^9 bytes (default: none)', 'G', minimum=0)
+        float | None,
+        Option(
+            'memory for decoded images, in 10^9 bytes (default: enough for a small data set; 0: none)', 'G', minimum=0
+        ),
     ] = None
     latency_runs: Annotated[int, Option('number of images for timing each network (default: 30)', 'N', minimum=1)] = 30
     work_dir: Annotated[str | Path | None, Option('folder for the runs (default: work_dirs/compare_CONFIG)', 'DIR')] = (

@@ -45,7 +45,6 @@ class AtomicCheckpointHook(CheckpointHook):
       never dangle. A file with such a name that is not such a link, or that existed before the run, is not touched.
 
     Writes to local folders only. The arguments are those of MMEngine's hook.
-    Writes to local folders only. Arguments are those of MMEngine's hook.
 
     Raises:
         ValueError: before training, if the folder is not local.

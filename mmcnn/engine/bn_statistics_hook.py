@@ -40,7 +40,11 @@ class BNStatisticsHook(Hook):
     through the network once more, with the same augmentation, and each layer's statistics become the mean over these
     batches: for the averaged weights if there are any, because these are validated and saved.
 
-    It costs a forward pass of ``num_images`` images per epoch: 7 % of an epoch of 300 images, 0.1 % of one of 20,000.
+    It costs a forward pass of ``num_images`` images: 7 % of an epoch of 300 images, 0.1 % of one of 20,000. Averaged
+    weights are therefore only measured where they are used: after epochs with a validation, the last one, where the run
+    pauses, and where a checkpoint is written that later ones do not replace. A checkpoint after another epoch is for
+    resuming. Without averaged weights, each epoch is measured, because the training continues with these statistics,
+    and its result should not depend on where it was validated or paused.
     The weights and losses of the training do not change. A run that is killed and resumed measures the same statistics.
     With a loop other than :class:`ResumableTrainLoop`, which can repeat the batches, nothing is measured.
 
@@ -99,7 +103,7 @@ class BNStatisticsHook(Hook):
     def after_train_epoch(self, runner) -> None:
         """Take the mean over the ranks, and measure statistics early in a run."""
         self._average(runner)
-        if not isinstance(runner.train_loop, ResumableTrainLoop):
+        if not isinstance(runner.train_loop, ResumableTrainLoop) or (_has_average(runner) and not _is_used(runner)):
             return
         model = _unwrapped(runner)
         layers = [layer for layer in model.modules() if self._is_young(layer, runner.iter)]
@@ -140,6 +144,25 @@ def _saves_now(hook: Hook, runner: Runner) -> bool:
     )
 
 
+def _is_used(runner: Runner) -> bool:
+    """Return whether the network after this epoch is a result, or is kept in a file; others are only continued."""
+    return runner.train_loop.is_result(runner.epoch + 1) or any(_keeps(hook, runner) for hook in runner.hooks)
+
+
+def _keeps(hook: Hook, runner: Runner) -> bool:
+    """Return whether a hook writes a checkpoint after this epoch that the next epochs do not replace."""
+    return (
+        isinstance(hook, CheckpointHook)
+        and hook.by_epoch
+        and (hook.interval > 1 or hook.max_keep_ckpts < 0)
+        and hook.every_n_epochs(runner, hook.interval, hook.save_begin)
+    )
+
+
+def _has_average(runner: Runner) -> bool:
+    return any(isinstance(hook, EMAHook) for hook in runner.hooks)
+
+
 def _unwrapped(runner: Runner) -> nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
@@ -153,8 +176,7 @@ def _networks(runner: Runner) -> list[contextlib.AbstractContextManager[nn.Modul
         with averaged_weights(runner):
             yield model
 
-    has_average = any(isinstance(hook, EMAHook) for hook in runner.hooks)
-    return [contextlib.nullcontext(model), *([averaged()] if has_average else [])]
+    return [contextlib.nullcontext(model), *([averaged()] if _has_average(runner) else [])]
 
 
 def _trained(model: nn.Module) -> list[nn.Module]:

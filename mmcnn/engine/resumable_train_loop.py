@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import errno
 import signal
 import time
@@ -160,6 +161,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         sampler.start(self._epoch, 0, count)
         yield from self.dataloader
 
+    def is_result(self, epochs: int) -> bool:
+        """Return whether the network after a number of epochs is one that the run is for.
+
+        That is one that is validated, one where the run pauses, or the last one. All others are only continued.
+        """
+        interval = self.dynamic_intervals[bisect.bisect(self.dynamic_milestones, epochs + 1) - 1]
+        validated = self.runner.val_loop is not None and epochs >= max(self.val_begin, 1) and epochs % interval == 0
+        return validated or epochs in (self.max_epochs, self.until_epoch)
+
     # ------------------------------------------------------------------------------------------------- start and end
 
     def _take_up(self) -> None:
@@ -206,8 +216,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def _validate(self) -> None:
         """Run the validation of finished epochs if one is due."""
         # A paused run should report its metrics at that point.
-        due = self._epoch % self.val_interval == 0 or self._epoch in (self.max_epochs, self.until_epoch)
-        if self.runner.val_loop is None or self._epoch < max(self.val_begin, 1) or not due:
+        if self.runner.val_loop is None or self._epoch < max(self.val_begin, 1) or not self.is_result(self._epoch):
             return
         seed_from(self.runner.seed, _VALIDATION, self._epoch, get_rank())
         self.runner.val_loop.run()

@@ -254,7 +254,10 @@ class TrainOptions(RunOptions):
         Option('reaction to a loss or gradient that is not finite (default: stop)', choices=('stop', 'skip')),
     ] = None
     cache_gb: Annotated[
-        float | None, Option('memory for decoded images, in 10^9 bytes (default: none)', 'G', minimum=0)
+        float | None,
+        Option(
+            'memory for decoded images, in 10^9 bytes (default: enough for a small data set; 0: none)', 'G', minimum=0
+        ),
     ] = None
     patience: Annotated[
         int | None,

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.dataset import DefaultSampler
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
@@ -37,6 +38,8 @@ class Net(BaseModel):
     def forward(self, inputs, mode='tensor'):
         x = self.conv(inputs)
         normed = self.none(self.norm(x))
+        if mode == 'predict':
+            return [normed]
         return {'loss': ((normed + self.frozen(normed) + self.cumulative(x)) * x - 3 * inputs).square().mean()}
 
 
@@ -50,15 +53,27 @@ class Batches(Hook):
         self.seen.append(data_batch['inputs'].clone())
 
 
-def train(work_dir, model, *hooks, epochs=2, ema=False, checkpoint=(), file=None, **kwargs):
+class Mean(BaseMetric):
+    """A metric, since a validation needs one."""
+
+    def process(self, data_batch, data_samples):
+        self.results.append(1.0)
+
+    def compute_metrics(self, results):
+        return dict(mean=sum(results) / len(results))
+
+
+def train(work_dir, model, *hooks, epochs=2, ema=False, checkpoint=(), file=None, loop=(), validates=False, **kwargs):
     images = torch.randn(BATCH * EPOCH, 1, 4, 4, generator=torch.Generator().manual_seed(1)) + 2
     data = [{'inputs': image} for image in images]
+    if validates:
+        kwargs |= dict(val_dataloader=DataLoader(data, batch_size=BATCH), val_cfg={}, val_evaluator=[Mean()])
     averages = [dict(type='mmcnn.StepEMAHook', momentum=0.3, gamma=2)] if ema else []
     runner = Runner(
         model=model,
         work_dir=str(work_dir),
         train_dataloader=DataLoader(data, batch_size=BATCH, sampler=DefaultSampler(data, seed=3)),
-        train_cfg=dict(type='mmcnn.ResumableTrainLoop', max_epochs=epochs),
+        train_cfg=dict(type='mmcnn.ResumableTrainLoop', max_epochs=epochs) | dict(loop),
         optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.01}},
         custom_hooks=[*averages, *hooks],
         default_hooks=dict(checkpoint=dict(type='mmcnn.AtomicCheckpointHook', interval=1) | dict(checkpoint)),
@@ -96,6 +111,40 @@ def test_nothing_else_changes(tmp_path, ema):
     if ema:  # the raw weights keep running statistics
         for key, value in measured['ema_state_dict'].items():
             assert torch.equal(value, without['ema_state_dict'][key]), key
+
+
+@pytest.mark.parametrize(
+    'ema, options, epochs',
+    [
+        (True, {}, [5]),
+        (False, {}, [1, 2, 3, 4, 5]),  # the training continues with what was measured
+        (True, dict(validates=True, loop=dict(val_interval=2)), [2, 4, 5]),
+        (True, dict(validates=True, loop=dict(val_interval=2, val_begin=3)), [4, 5]),
+        (True, dict(validates=True, loop=dict(val_interval=3, dynamic_intervals=[(4, 1)])), [3, 4, 5]),
+        (True, dict(loop=dict(val_interval=2)), [5]),
+        (True, dict(loop=dict(until_epoch=2)), [2]),
+        (True, dict(checkpoint=dict(interval=2)), [2, 4, 5]),
+        (True, dict(checkpoint=dict(max_keep_ckpts=-1)), [1, 2, 3, 4, 5]),
+    ],
+)
+def test_averaged_weights_are_measured_where_they_are_used(tmp_path, monkeypatch, ema, options, epochs):
+    measured, measure = [], bn_statistics_hook._measure
+    monkeypatch.setattr(
+        bn_statistics_hook,
+        '_measure',
+        lambda runner, *args: (measured.append(runner.epoch + 1), measure(runner, *args)),
+    )
+    validated = []
+
+    class Validated(Hook):
+        def before_val_epoch(self, runner):
+            validated.append(runner.epoch)
+
+    last = epochs[-1]
+    options = dict(options, checkpoint=dict(max_keep_ckpts=2) | options.get('checkpoint', {}))
+    train(tmp_path, Net(), BNStatisticsHook(), Validated(), epochs=5, ema=ema, file=f'epoch_{last}.pth', **options)
+    assert measured == epochs
+    assert validated == (epochs if options.get('validates') else [])
 
 
 def test_layers_keep_their_momentum(tmp_path):

@@ -40,7 +40,7 @@ train_dataloader = dict(
             filter_cfg=dict(filter_empty_gt=False),
         ),
         pipeline=train_pipeline,
-        cache_gb=0.0,  # of decoded images, shared between the workers
+        cache_gb=None,  # decoded images in memory, shared between the workers; None: all images of a small set
         device_augmentation=False,  # True: the GPU draws the mosaics
     ),
 )

@@ -97,6 +97,12 @@ class DarknetMosaic:
         plan = Plan(self.img_scale, [list(tiles)], *(np.concatenate(each) for each in annotations))
         return plan.mirrored() if np.random.uniform() < self.flip_prob else plan
 
+    def reduction(self, size: tuple[int, int]) -> int:
+        """Return the factor by which an image of (width, height) pixels may be reduced when it is decoded."""
+        # The smallest possible crop is enlarged most, so its resolution must not be lost.
+        smallest = (1 - 2 * self.jitter) * min(size[0] / self.img_scale[0], size[1] / self.img_scale[1])
+        return reduction_for(smallest)
+
     def _tile(
         self, source: Source, window: tuple[int, int, int, int]
     ) -> tuple[Tile, np.ndarray, np.ndarray, np.ndarray]:
@@ -110,9 +116,7 @@ class DarknetMosaic:
         matrix = self._place(crop, (w, h), window, touch_cut=np.random.uniform() < 0.5)
         in_source = (np.reshape(window, (2, 2)) - matrix[:, 2]) / matrix[[0, 1], [0, 1]]
         region = tuple(clip_boxes(in_source.reshape(1, 4), (0, 0, w, h))[0].tolist())
-        # The smallest possible crop is enlarged most, so its resolution must not be lost.
-        smallest = (1 - 2 * self.jitter) * min(w / self.img_scale[0], h / self.img_scale[1])
-        tile = Tile(source.index, source.size, matrix, region, reduction_for(smallest), window, self.pad_val)
+        tile = Tile(source.index, source.size, matrix, region, self.reduction(source.size), window, self.pad_val)
 
         boxes = transform_boxes(clip_boxes(source.boxes, tuple(crop)), matrix)
         boxes = clip_boxes(boxes, (0, 0, *self.img_scale)).astype(np.float32)

@@ -60,6 +60,10 @@ class FlatAnnotations(Sequence):
         size = tuple(self._sizes[index].tolist())
         return Source(index, size, self._boxes[part], self._labels[part], self._flags[part])
 
+    def sizes(self) -> list[tuple[int, int]]:
+        """Return (width, height) of all images, pixels."""
+        return [(width, height) for width, height in self._sizes.tolist()]
+
     def path(self, index: int) -> str:
         """Return the path of an image."""
         return self._paths[self._path_ends[index] : self._path_ends[index + 1]].tobytes().decode()

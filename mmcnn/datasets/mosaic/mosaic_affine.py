@@ -140,6 +140,10 @@ class MosaicAffine:
             placed.append((sources[index], (x, y, x + w, y + h)))
         return self._place(placed, (2 * width, 2 * height), (centre_x, centre_y))
 
+    def reduction(self, size: tuple[int, int]) -> int:
+        """Return the factor by which an image of (width, height) pixels may be reduced when it is decoded."""
+        return reduction_for(1 / self._fit(size))
+
     def _single(self, source: Source) -> Plan:
         width, height = self.img_scale
         w, h = self._fitted_size(source.size)
@@ -173,11 +177,10 @@ class MosaicAffine:
             seen = max(x1, 0), max(y1, 0), min(x2, canvas_size[0]), min(y2, canvas_size[1])
             region = (seen[0] - x1) / x, (seen[1] - y1) / y, (seen[2] - x1) / x, (seen[3] - y1) / y
             tables.append(((x, y, x, y), (x1, y1, x1, y1), seen[:2] * 2, seen[2:] * 2))
-            reduction = reduction_for(1 / self._fit(source.size))
             # The first tile fills the background for all others.
             ground = {} if tiles else dict(window=(0, 0, *self.img_scale), fill=self.pad_val)
             matrix = compose(affine, placement(source.size, (x1, y1, x2, y2)))
-            tiles.append(Tile(source.index, source.size, matrix, region, reduction, **ground))
+            tiles.append(Tile(source.index, source.size, matrix, region, self.reduction(source.size), **ground))
         # Boxes of all images at once: each has four factors, shifts, lower and upper limits.
         counts = [len(source.labels) for source, _ in placed]
         factors, shifts, low, high = np.repeat(np.array(tables), counts, axis=0).swapaxes(0, 1)

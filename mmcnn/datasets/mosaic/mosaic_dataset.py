@@ -13,7 +13,7 @@ from mmengine.structures import InstanceData
 from mmcnn.datasets.mosaic.flat_annotations import FlatAnnotations
 from mmcnn.datasets.mosaic.plan import Plan
 from mmcnn.datasets.mosaic.render import Renderer, pack
-from mmcnn.datasets.mosaic.shared_image_cache import SharedImageCache
+from mmcnn.datasets.mosaic.shared_image_cache import SharedImageCache, cache_of_all
 from mmcnn.datasets.mosaic.tile_reader import TileReader
 from mmcnn.engine.collection import no_collection
 from mmcnn.errors import DataError
@@ -42,8 +42,9 @@ class MosaicDataset:
             (``mmcnn.RandomHSV``, ``mmcnn.DarknetHSV``). MMDetection's may follow: they get ``img``, ``img_shape``,
             ``gt_bboxes``, ``gt_bboxes_labels`` and ``gt_ignore_flags`` as from its loading transforms, and the last
             one must be its ``PackDetInputs``. Without them, the sample is packed here.
-        cache_gb: Maximum size of the cache of decoded images on this machine, in 10^9 bytes; 0: no cache. See
-            :class:`~mmcnn.datasets.mosaic.shared_image_cache.SharedImageCache`.
+        cache_gb: Maximum size of the cache of decoded images on this machine, in 10^9 bytes; 0: no cache. None: a cache
+            of all images if they need little memory, and no cache otherwise. See
+            :mod:`~mmcnn.datasets.mosaic.shared_image_cache`.
         device_augmentation: Whether samples are packed for the model's ``mmcnn.PlanPreprocessor`` to draw, on the
             device and for the whole batch, instead of being drawn here.
 
@@ -55,7 +56,7 @@ class MosaicDataset:
 
     @no_collection()
     def __init__(
-        self, dataset: dict, pipeline: list[dict], cache_gb: float = 0.0, device_augmentation: bool = False
+        self, dataset: dict, pipeline: list[dict], cache_gb: float | None = 0.0, device_augmentation: bool = False
     ) -> None:
         if dataset.get('pipeline'):
             raise ValueError('MosaicDataset reads the images itself: remove the pipeline of its inner dataset')
@@ -79,8 +80,11 @@ class MosaicDataset:
             )
         self.device_augmentation = device_augmentation
         self.annotations = FlatAnnotations(self.dataset)
-        cache = SharedImageCache(len(self.annotations), cache_gb) if cache_gb else None
-        self.read = TileReader(self.annotations.path, cache)
+        if cache_gb is None:
+            cache = cache_of_all(self.annotations.sizes(), getattr(self.pipeline[0], 'reduction', lambda size: 1))
+        else:
+            cache = SharedImageCache(len(self.annotations), cache_gb) if cache_gb else None
+        self.read = TileReader(self.annotations.path, cache, optional=cache_gb is None)
         self.render = Renderer()
 
     @property

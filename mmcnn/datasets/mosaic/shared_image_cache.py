@@ -3,11 +3,16 @@
 import mmap
 import multiprocessing
 import os
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from mmcnn.engine import shared_memory
 from mmcnn.errors import DataError
+from mmcnn.system_memory import memory_limit
+
+#: A data set is small if its decoded images need at most this many bytes, and this share of the machine's memory.
+SMALL, SMALL_SHARE = 2 * 10**9, 0.1
 
 _EMPTY, _WRITING, _READY = 0, 1, 2
 
@@ -36,7 +41,7 @@ class SharedImageCache:
                 f'an image cache of {gigabytes:g} GB: it is shared by forking, which this system does not know; leave '
                 'cache_gb out'
             )
-        memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9
+        memory = memory_limit() / 1e9
         if not 0 < gigabytes <= memory:
             raise DataError(f'an image cache of {gigabytes:g} GB: this machine has {memory:.0f} GB of memory')
         self.capacity = int(gigabytes * 1e9) // max(int(os.environ.get('LOCAL_WORLD_SIZE', 1)), 1)
@@ -92,3 +97,30 @@ class SharedImageCache:
 
     def _view(self, index: int, height: int, width: int) -> np.ndarray:
         return np.ndarray((height, width, 3), np.uint8, self._block, int(self._offset[index]))
+
+
+def cache_of_all(
+    sizes: Sequence[tuple[int, int]], reduction: Callable[[tuple[int, int]], int]
+) -> SharedImageCache | None:
+    """Return a cache for all images of a small data set; None if it is not small, or the system provides no cache.
+
+    Args:
+        sizes: (width, height) of the images, pixels.
+        reduction: Returns the factor by which an image of a size is reduced when it is decoded.
+    """
+    if 'fork' not in multiprocessing.get_all_start_methods():
+        return None
+    blocks = max(int(os.environ.get('LOCAL_WORLD_SIZE', 1)), 1)
+    size = blocks * sum(_decoded_bytes(each, reduction(each)) for each in sizes)
+    if size > min(SMALL, SMALL_SHARE * memory_limit()):
+        return None
+    try:
+        return SharedImageCache(len(sizes), (size + blocks) / 1e9)  # a byte more for each block, for the rounding
+    except DataError:  # for example, because /dev/shm is full
+        return None
+
+
+def _decoded_bytes(size: tuple[int, int], reduction: int) -> int:
+    """Return the bytes of an image of (width, height) pixels that is reduced when it is decoded."""
+    width, height = (-(-side // reduction) for side in size)
+    return 3 * width * height

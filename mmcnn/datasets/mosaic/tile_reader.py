@@ -20,11 +20,19 @@ class TileReader:
     Args:
         path: Returns the path of an image by its index.
         cache: Cache of images; None: each is decoded every time.
+        optional: Whether a copy for a process that is not forked does without the cache, which it cannot share.
     """
 
-    def __init__(self, path: Callable[[int], str], cache: SharedImageCache | None = None) -> None:
+    def __init__(
+        self, path: Callable[[int], str], cache: SharedImageCache | None = None, optional: bool = False
+    ) -> None:
         self.path = path
         self.cache = cache
+        self._optional = optional
+        self._as_planned = cache is not None
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, 'cache': None} if self._optional else self.__dict__
 
     def __call__(self, tile: Tile, bounds: tuple[int, int, int, int] | None = None) -> np.ndarray:
         """Return the image of ``tile``, (h, w, 3) uint8 BGR; not to be written to.
@@ -37,14 +45,15 @@ class TileReader:
         Raises:
             DataError: The file cannot be read; the message names it.
         """
-        if self.cache is None:
+        if not self._as_planned:
             reduction = max(tile.reduction, reduction_for(1 / max(scales(tile.matrix))))
             whole = bounds is None or is_shrunk(tile.matrix * (reduction, reduction, 1))
             part = (0, 0, *tile.size) if whole else visible_part(tile.matrix, tile.region, bounds, tile.size)
             share = part[3] / tile.size[1] if part else 0.0
             return read_image_file(self.path(tile.index), reduction, share, tile.size)
-        image = self.cache.get(tile.index)
+        image = None if self.cache is None else self.cache.get(tile.index)
         if image is None:
             image = read_image_file(self.path(tile.index), tile.reduction)
-            self.cache.put(tile.index, image)
+            if self.cache is not None:
+                self.cache.put(tile.index, image)
         return image

@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 
 import cv2
 import numpy as np
@@ -131,6 +132,19 @@ def test_the_cache_changes_no_sample(build, pipeline):
     assert 0 < small.read.cache.used <= 600_000
 
 
+@pytest.mark.parametrize('pipeline', [(MOSAIC, HSV), DARKNET], ids=['YOLOv5', 'Darknet'])
+def test_a_small_data_set_is_cached_by_itself(build, monkeypatch, pipeline):
+    given, chosen = build(*pipeline, cache_gb=0.1), build(*pipeline, cache_gb=None)
+    for index in range(12):
+        same(drawn(chosen, index, index), drawn(given, index, index))
+    assert chosen.read.cache.used == given.read.cache.used == 12 * 3 * (7500 if pipeline[0] is MOSAIC else 120_000)
+    assert chosen.read.cache.used <= chosen.read.cache.capacity <= chosen.read.cache.used + 8
+    monkeypatch.setattr('mmcnn.datasets.mosaic.shared_image_cache.SMALL', chosen.read.cache.used - 1)
+    large, plain = build(*pipeline, cache_gb=None), build(*pipeline)
+    assert large.read.cache is None
+    same(drawn(large, 3, 0), drawn(plain, 3, 0))
+
+
 class Seeded(Dataset):
     def __init__(self, dataset):
         self.dataset = dataset
@@ -190,6 +204,15 @@ def test_processes_that_are_not_forked_are_refused(build):
     dataset = build(cache_gb=0.1)
     with pytest.raises(DataError, match='leave out cache_gb'):
         next(iter(batches(dataset, 1, multiprocessing_context='spawn')))
+
+
+def test_a_cache_that_nobody_asked_for_is_left_out_where_it_cannot_be_shared(build):
+    dataset = build(cache_gb=None)
+    copied = pickle.loads(pickle.dumps(dataset))
+    assert copied.read.cache is None
+    for index in range(12):
+        same(drawn(copied, index, index), drawn(dataset, index, index))
+    assert dataset.read.cache.used > 0
 
 
 def test_the_device_gets_the_same_boxes_and_no_image(build):

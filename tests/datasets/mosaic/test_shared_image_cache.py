@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcnn.datasets.mosaic.shared_image_cache import SharedImageCache
+from mmcnn.datasets.mosaic import shared_image_cache
+from mmcnn.datasets.mosaic.shared_image_cache import SharedImageCache, cache_of_all
 from mmcnn.errors import DataError
 
 FORK = multiprocessing.get_context('fork')
@@ -115,6 +116,38 @@ def test_a_system_that_refuses_is_one_sentence(monkeypatch):
 def test_it_cannot_be_copied_to_a_process_that_is_not_forked():
     with pytest.raises(DataError, match="mp_start_method='fork', or leave out cache_gb"):
         copy.deepcopy(SharedImageCache(2, 1e-5))
+
+
+def test_all_images_of_a_small_set_fit():
+    sizes = [(25, 20), (7, 5), (641, 481)]
+    cache = cache_of_all(sizes, lambda size: 4 if size[0] > 600 else 1)
+    reduced = [image(0), image(1, 5, 7), image(2, 121, 161)]
+    for index, each in enumerate(reduced):
+        cache.put(index, each)
+    assert [cache.get(index).shape for index in range(3)] == [each.shape for each in reduced]
+
+
+@pytest.mark.parametrize(
+    'limit, ranks, small',
+    [(2e10, 1, True), (1.99e10, 1, False), (1e12, 1, True), (2e10, 2, False), (4e10, 2, False), (2e10, 0, True)],
+)
+def test_what_is_small_depends_on_the_memory_and_the_processes(monkeypatch, limit, ranks, small):
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', str(ranks))
+    monkeypatch.setattr(shared_image_cache, 'memory_limit', lambda: int(limit))
+    sizes = [(20_000, 10_000)] * 3 + [(20_000, 10_000 // 3)]  # 2 * 10^9 bytes but for 20,000
+    cache = cache_of_all(sizes, lambda size: 1)
+    assert (cache is not None) == small
+    assert cache_of_all([*sizes, (100, 100)], lambda size: 1) is None
+    assert cache_of_all([*sizes, (100, 100)], lambda size: 4) is not None
+
+
+def test_a_cache_that_nobody_asked_for_is_left_out_where_there_is_none(full_shm, monkeypatch):
+    assert cache_of_all([(4, 4)], lambda size: 1) is not None
+    with monkeypatch.context() as patched:
+        patched.setattr('multiprocessing.get_all_start_methods', lambda: ['spawn'])
+        assert cache_of_all([(4, 4)], lambda size: 1) is None
+    full_shm()
+    assert cache_of_all([(4, 4)], lambda size: 1) is None
 
 
 def test_only_bgr():
