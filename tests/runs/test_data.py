@@ -203,6 +203,8 @@ def test_folder_for_the_other_kind_of_network_is_refused(run_tool, request, tmp_
 def test_memory_for_images_where_the_data_set_keeps_them():
     cfg = load_config('yolov5_s')
     set_cache(cfg, None)
+    assert cfg.train_dataloader.dataset.cache_gb is None  # enough for a small data set
+    set_cache(cfg, 0.0)
     assert cfg.train_dataloader.dataset.cache_gb == 0
     set_cache(cfg, 2.5)
     assert cfg.train_dataloader.dataset.cache_gb == 2.5
