@@ -117,7 +117,7 @@ def test_nothing_else_changes(tmp_path, ema):
     'ema, options, epochs',
     [
         (True, {}, [5]),
-        (False, {}, [1, 2, 3, 4, 5]),  # the training continues with what was measured
+        (False, {}, [5]),
         (True, dict(validates=True, loop=dict(val_interval=2)), [2, 4, 5]),
         (True, dict(validates=True, loop=dict(val_interval=2, val_begin=3)), [4, 5]),
         (True, dict(validates=True, loop=dict(val_interval=3, dynamic_intervals=[(4, 1)])), [3, 4, 5]),
@@ -127,7 +127,7 @@ def test_nothing_else_changes(tmp_path, ema):
         (True, dict(checkpoint=dict(max_keep_ckpts=-1)), [1, 2, 3, 4, 5]),
     ],
 )
-def test_averaged_weights_are_measured_where_they_are_used(tmp_path, monkeypatch, ema, options, epochs):
+def test_a_network_is_measured_where_it_is_used(tmp_path, monkeypatch, ema, options, epochs):
     measured, measure = [], bn_statistics_hook._measure
     monkeypatch.setattr(
         bn_statistics_hook,
@@ -145,6 +145,20 @@ def test_averaged_weights_are_measured_where_they_are_used(tmp_path, monkeypatch
     train(tmp_path, Net(), BNStatisticsHook(), Validated(), epochs=5, ema=ema, file=f'epoch_{last}.pth', **options)
     assert measured == epochs
     assert validated == (epochs if options.get('validates') else [])
+
+
+@pytest.mark.parametrize('ema', [False, True], ids=['raw', 'averaged'])
+@pytest.mark.parametrize('windows', [30, 1.6, 3.1, 0])  # all, 1, 2 and none of the epochs can be measured
+def test_the_result_does_not_depend_on_a_pause(tmp_path, ema, windows):
+    options = dict(epochs=3, ema=ema, checkpoint=dict(max_keep_ckpts=2))
+    whole = train(tmp_path / 'whole', Net(0.3), BNStatisticsHook(windows=windows), **options)
+    paused = dict(options, loop=dict(until_epoch=1), file='epoch_1.pth')
+    train(tmp_path / 'rest', Net(0.3), BNStatisticsHook(windows=windows), **paused)
+    rest = train(tmp_path / 'rest', Net(0.3), BNStatisticsHook(windows=windows), **options, resume=True)
+    assert ('ema_state_dict' in whole) == ema
+    for part in {'state_dict', 'ema_state_dict'} & whole.keys():
+        for key, value in whole[part].items():
+            assert torch.equal(value, rest[part][key]), (part, key)
 
 
 def test_layers_keep_their_momentum(tmp_path):

@@ -48,7 +48,9 @@ class GpuCheckOptions(Options):
     workers: Annotated[
         int | None, Option('data-loading processes (default: number of cores minus two, at most 16)', 'N', minimum=0)
     ] = None
-    cache_gb: Annotated[float, Option('memory for decoded images, in 10^9 bytes (default: 0)', 'G', minimum=0)] = 0.0
+    cache_gb: Annotated[
+        float, Option('memory for decoded images, in 10^9 bytes (default: 0; training: as usual)', 'G', minimum=0)
+    ] = 0.0
     batch_size: Annotated[
         int | None, Option('images per batch (default: by recipe and memory of the card)', 'N', minimum=1)
     ] = None
