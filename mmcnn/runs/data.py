@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
@@ -262,6 +263,32 @@ def _classes(dataset: ConfigDict) -> tuple[str, ...]:
     return (classes,) if isinstance(classes, str) else tuple(classes)
 
 
+def _mosaics(cfg: Mapping[str, Any]) -> list[dict]:
+    """Return the entries of the training's mosaic data sets."""
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset')
+    return [node for node in dicts_in(dataset) if node.get('type') == 'mmcnn.MosaicDataset']
+
+
+def continue_cache(cfg: Config, recorded: Mapping[str, Any], say: Say = print) -> None:
+    """Keep a resumed run's memory for decoded images where this session leaves it open (``cache_gb=None``).
+
+    Small tiles of a mosaic have slightly different pixels with and without it, so the run would end elsewhere.
+
+    Args:
+        cfg: config of this session, changed in place.
+        recorded: the config of the run in its checkpoint; empty if there is none.
+        say: called with a sentence.
+    """
+    mosaics, before = _mosaics(cfg), _mosaics(recorded)
+    kept = [node.get('cache_gb', 0.0) for node in before]
+    if len(mosaics) != len(kept) or None in kept or any(node.get('cache_gb', 0.0) is not None for node in mosaics):
+        return
+    for node, gigabytes in zip(mosaics, kept, strict=True):
+        node.cache_gb = gigabytes
+    if mosaics:
+        say(f'note: the run began with cache_gb={sum(kept):g}, which is kept; --cache-gb changes it')
+
+
 def set_cache(cfg: Config, cache_gb: float | None) -> None:
     """Set the memory for decoded training images, in 10^9 bytes; None keeps the config's value.
 
@@ -269,12 +296,12 @@ def set_cache(cfg: Config, cache_gb: float | None) -> None:
         UsageError: the config's training data have no such cache, or are drawn on the device with a model that cannot
             do so.
     """
-    dataset = cfg.train_dataloader.dataset
-    mosaics = [node for node in dicts_in(dataset) if node.get('type') == 'mmcnn.MosaicDataset']
+    mosaics = _mosaics(cfg)
     if cache_gb is not None:
         if not mosaics:
             raise UsageError(
-                f'cache_gb={cache_gb:g}: only mmcnn.MosaicDataset keeps decoded images, not {dataset.type}'
+                f'cache_gb={cache_gb:g}: only mmcnn.MosaicDataset keeps decoded images, not '
+                f'{cfg.train_dataloader.dataset.type}'
             )
         for node in mosaics:
             node.cache_gb = cache_gb / len(mosaics)

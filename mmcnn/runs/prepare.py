@@ -33,7 +33,7 @@ from mmcnn.runs.batch_norm import check_batch_norm
 from mmcnn.runs.batches import describe_batches, drop_of_workers, images_of_own_data, set_batches
 from mmcnn.runs.checkpoints import last_checkpoint
 from mmcnn.runs.classes_of_data import refuse_other_classes
-from mmcnn.runs.data import check_classes, set_cache, set_data
+from mmcnn.runs.data import check_classes, continue_cache, set_cache, set_data
 from mmcnn.runs.data_sets import check_balanced, inner_dataset
 from mmcnn.runs.determinism import continue_determinism, make_deterministic, set_randomness
 from mmcnn.runs.device import use_device
@@ -237,7 +237,7 @@ def _continue(
     done: dict[str, Any],
     notes: list[str],
 ) -> None:
-    """Use recipe and seed of the resumed run, unless the user sets them, and refuse data other than the run's.
+    """Use recipe, seed and image cache of the resumed run, unless the user sets them; refuse data other than the run's.
 
     Args:
         cfg: changed in place.
@@ -251,6 +251,7 @@ def _continue(
     continue_precision(cfg, checkpoint.entries, options.amp, typed, notes.append)
     say_other_sync_bn(cfg, checkpoint.entries, notes.append)
     continue_determinism(cfg, checkpoint.entries, 'randomness.deterministic' in done, notes.append)
+    continue_cache(cfg, checkpoint.entries, notes.append)
     if options.recipe is None:
         set_recipe(cfg, checkpoint.entries.get('recipe'), notes.append)
         set_again(cfg, {key: value for key, value in done.items() if key.startswith(RECIPE_ENTRIES)})

@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from mmcnn.config.load import load_config
 from mmcnn.errors import DataError, UsageError
 from mmcnn.runs import data
-from mmcnn.runs.data import check_classes, set_cache, set_data
+from mmcnn.runs.data import check_classes, continue_cache, set_cache, set_data
 
 CLASSIFIER = 'classification/darknet53'
 CONFIG = 'yolov4_cspdarknet53'
@@ -297,6 +298,41 @@ def test_a_cache_is_shared_between_several_mosaics():
     cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[mosaic, dict(mosaic)])
     set_cache(cfg, 4)
     assert [each.cache_gb for each in cfg.train_dataloader.dataset.datasets] == [2, 2]
+
+
+def of_cache(*gigabytes, **others):
+    """Return a config with a mosaic data set for each cache."""
+    sets = [dict(type='mmcnn.MosaicDataset', cache_gb=each) for each in gigabytes]
+    return Config(dict(train_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=sets)), **others))
+
+
+@pytest.mark.parametrize(
+    ('now', 'before', 'then', 'said'),
+    [
+        ([None], [0.0], [0.0], 'cache_gb=0, which is kept'),
+        ([None], [2.5], [2.5], 'cache_gb=2.5, which is kept'),
+        ([None, None], [1.0, 2.0], [1.0, 2.0], 'cache_gb=3, which is kept'),
+        ([None], [None], [None], None),
+        ([4.0], [0.0], [4.0], None),  # the user's
+        ([None], [1.0, 1.0], [None], None),  # other data sets
+    ],
+)
+def test_a_resumed_run_keeps_its_memory_for_images(now, before, then, said):
+    cfg, notes = of_cache(*now), []
+    continue_cache(cfg, of_cache(*before), notes.append)
+    assert [each.cache_gb for each in cfg.train_dataloader.dataset.datasets] == then
+    assert [said in note for note in notes] == ([True] if said else [])
+
+
+def test_a_resumed_run_of_a_config_without_the_entry_had_no_memory_for_images():
+    cfg, before = of_cache(None), of_cache(None)
+    del before.train_dataloader.dataset.datasets[0]['cache_gb']
+    continue_cache(cfg, before, lambda note: None)
+    assert cfg.train_dataloader.dataset.datasets[0].cache_gb == 0
+    for recorded in ({}, load_config('yolov3_darknet53')):  # a file without a config; another kind of data set
+        cfg = of_cache(None)
+        continue_cache(cfg, recorded, pytest.fail)
+        assert cfg.train_dataloader.dataset.datasets[0].cache_gb is None
 
 
 def test_classes_of_the_own_data():
