@@ -178,7 +178,7 @@ def test_notebook_runs(here):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     tags = [cell.metadata.get('tags', []) for cell in notebook.cells]
     assert tags.count(['install']) == tags.count(['parameters']) == 1
-    notebook.cells.insert(tags.index(['parameters']) + 1, nbformat.v4.new_code_cell('EPOCHS, IMG_SIZE = 8, 160'))
+    notebook.cells.insert(tags.index(['parameters']) + 1, nbformat.v4.new_code_cell('EPOCHS, IMG_SIZE = 12, 160'))
     notebook.cells.pop(tags.index(['install']))
     nbclient.NotebookClient(notebook, timeout=600, resources=dict(metadata=dict(path=str(here)))).execute()
     outputs = [output for cell in notebook.cells for output in cell.get('outputs', ())]
