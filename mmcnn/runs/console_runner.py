@@ -7,6 +7,7 @@ import io
 import logging
 from typing import Any
 
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from mmcnn.compat import pycocotools_prints
 from mmcnn.compat.mmengine_warnings import concerns_users
+from mmcnn.config.formatted_once import FormattedOnce
 from mmcnn.console import Console
 from mmcnn.engine.data_workers import guard_workers
 from mmcnn.engine.random_state import seed_from
@@ -28,6 +30,10 @@ def runner_for(console: Console) -> type[Runner]:
     """
 
     class ConsoleRunner(Runner):
+        @classmethod
+        def from_cfg(cls, cfg: Config | ConfigDict) -> Runner:
+            return super().from_cfg(FormattedOnce.of(cfg) if isinstance(cfg, Config) else cfg)
+
         def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
             logger = super().build_logger(*args, **kwargs)
             if self.rank == 0:  # the other ranks only print errors

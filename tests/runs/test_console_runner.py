@@ -4,6 +4,8 @@ import os
 import signal
 
 import pytest
+import torch
+from mmengine.config import Config
 from mmengine.visualization.vis_backend import BaseVisBackend
 
 from mmcnn.console import Console
@@ -24,6 +26,17 @@ def test_the_loaders_of_every_loop_are_guarded(full_shm):
     full_shm()
     with pytest.raises(TrainingError, match='processes cannot be started: /dev/shm is full'), known_causes():
         iter(loader)
+
+
+def test_text_of_the_config_is_formatted_once(tmp_path, monkeypatch):
+    texts, original = [], Config.pretty_text.fget
+    monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: texts.append(original(cfg)) or texts[-1]))
+    entries = dict(model=torch.nn.Linear(1, 1), work_dir=str(tmp_path / 'run'), default_scope='mmcnn')
+    with kept_process_state():
+        runner = runner_for(Console()).from_cfg(Config(entries))
+        assert [runner.cfg.pretty_text for _ in range(3)] == 3 * texts  # as for three checkpoints
+        assert len(texts) == 1
+        runner_for(Console()).from_cfg(entries)  # MMEngine also takes a dict
 
 
 class Tracker(BaseVisBackend):

@@ -69,16 +69,20 @@ def test_pads_are_tensorflows(kernel, stride):
         assert same_padding(size, kernel, stride) == tensorflow_pads(size, kernel, stride), size
 
 
+def record(module, x, how):
+    """Return a graph of a module, recorded at the size of ``x``."""
+    if how == 'trace':
+        return torch.jit.trace(module, x)
+    sides = {2: torch.export.Dim('height', min=8), 3: torch.export.Dim('width', min=8)}
+    return torch.export.export(module, (x,), dynamic_shapes=(sides,)).module()
+
+
 @pytest.mark.parametrize('how', ['trace', 'export'])
 @pytest.mark.parametrize(('kernel', 'stride'), [(3, 2), (1, 2), (2, 4)])
 def test_recorded_at_one_size_right_at_others(kernel, stride, how):
     pool = SameMaxPool2d(kernel, stride)
     x = torch.randn(1, 2, 11, 12)
-    if how == 'trace':
-        recorded = torch.jit.trace(pool, x)
-    else:
-        sides = {2: torch.export.Dim('height', min=8), 3: torch.export.Dim('width', min=8)}
-        recorded = torch.export.export(pool, (x,), dynamic_shapes=(sides,)).module()
+    recorded = record(pool, x, how)
     for height in range(8, 14):
         for width in range(8, 14):
             x = torch.randn(1, 2, height, width)
@@ -87,6 +91,43 @@ def test_recorded_at_one_size_right_at_others(kernel, stride, how):
             left, right = tensorflow_pads(width, kernel, stride)
             padded = F.pad(x, (left, right, top, bottom), value=float('-inf'))
             assert torch.equal(pool(x), F.max_pool2d(padded, kernel, stride))
+
+
+@pytest.mark.parametrize('how', ['trace', 'export'])
+@pytest.mark.parametrize(('kernel', 'stride'), [(6, 2), (3, 2), (3, 1)])
+@pytest.mark.parametrize('size', [(12, 10), (11, 13)], ids=str)
+def test_convolution_recorded_at_one_size_is_right_at_others(kernel, stride, size, how):
+    conv = SameConv2d(2, 3, kernel, stride)
+    recorded = record(conv, torch.randn(1, 2, *size), how)
+    for height in range(8, 14):
+        for width in range(8, 14):
+            x = torch.randn(1, 2, height, width)
+            (top, bottom), (left, right) = (tensorflow_pads(side, kernel, stride) for side in (height, width))
+            expected = F.conv2d(F.pad(x, (left, right, top, bottom)), conv.weight, conv.bias, stride)
+            for found in (conv(x), recorded(x)):
+                torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(('size', 'copies'), [((12, 8), False), ((13, 8), True), ((12, 7), True)], ids=str)
+def test_a_convolution_pads_by_itself_if_both_sides_are_equal(size, copies):
+    x = torch.randn(2, 3, *size, requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each.data_ptr()), lambda each: each):
+        SameConv2d(3, 4, 6, 2)(x)
+    assert (x.data_ptr() not in kept) == copies
+
+
+@pytest.mark.parametrize('size', [(12, 8), (13, 9)], ids=str)
+@pytest.mark.parametrize(
+    'setting', [dict(dilation=2), dict(padding=1), dict(padding_mode='reflect', padding=2), dict(groups=2, bias=False)]
+)
+@pytest.mark.parametrize(('kernel', 'stride'), [(3, 2), (6, 2), (3, 1)])
+def test_other_settings_of_a_convolution_are_used(kernel, stride, setting, size):
+    x = torch.randn(1, 4, *size)
+    conv = SameConv2d(4, 6, kernel, stride, **setting)
+    plain = torch.nn.Conv2d(4, 6, kernel, stride, **setting)
+    plain.load_state_dict(conv.state_dict())
+    torch.testing.assert_close(conv(x), plain(pad_same(x, (kernel,) * 2, (stride,) * 2)))
 
 
 def test_what_needs_no_padding_is_not_copied():
