@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import re
@@ -35,6 +36,13 @@ def machine() -> dict[str, Any]:
         mmcnn=__version__,
         date=datetime.now(UTC).date().isoformat(),
     )
+
+
+@functools.cache
+def cpu_vendor() -> str:
+    """Return the name that x86 processors give their vendor, for example 'GenuineIntel'; empty if there is none."""
+    found = re.search(r'^vendor_id\s*:\s*(.+)$', _read('/proc/cpuinfo'), flags=re.MULTILINE)
+    return found[1] if found else ''
 
 
 def _read(path: str) -> str:

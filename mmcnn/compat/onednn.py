@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +54,12 @@ def has_one_pass(dtype: torch.dtype) -> bool:
     """Return whether oneDNN computes in this type here: float32, and bfloat16 if the processor has AVX512."""
     if not (HAS_ONE_PASS and torch.backends.mkldnn.enabled):
         return False
-    return dtype is torch.float32 or (dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype is torch.float32 or (dtype is torch.bfloat16 and _has_bfloat16())
+
+
+@functools.cache
+def _has_bfloat16() -> bool:
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def is_watched() -> bool:
@@ -72,12 +79,18 @@ def packed(weight: Tensor, settings: ConvSettings, size: torch.Size) -> Tensor:
     )
 
 
+@functools.cache
+def _operator(overload: str) -> Callable[..., Tensor]:
+    """Return an overload of the operator; PyTorch takes longer to choose one than to compute a small convolution."""
+    return getattr(torch.ops.mkldnn._convolution_pointwise, overload)
+
+
 def convolution_plus(
     x: Tensor, other: Tensor, weight: Tensor, bias: Tensor | None, settings: ConvSettings, activation: Activation
 ) -> Tensor:
     """Return a convolution, plus a map of its output's shape, then an activation."""
     name, numbers = activation
-    return torch.ops.mkldnn._convolution_pointwise.binary(
+    return _operator('binary')(
         x,
         other,
         weight,
@@ -99,6 +112,6 @@ def convolution(
 ) -> Tensor:
     """Return a convolution, then an activation: (N, C_in, H, W) to (N, C_out, H', W'), in memory channels last."""
     name, numbers = activation
-    return torch.ops.mkldnn._convolution_pointwise(
+    return _operator('default')(
         x, weight, bias, settings.padding, settings.stride, settings.dilation, settings.groups, name, numbers, ''
     )

@@ -65,6 +65,14 @@ PRIVATE_NAMES = (
         'the output of a layer with hooks must not be overwritten', 'as above',
     ),
     PrivateName('torch.nn.Module._backward_pre_hooks', 'has_hooks', 'as above', 'as above'),
+    PrivateName(
+        'torch.nn.Module._modules', 'has_hooks', 'walking through modules() takes longer than a small convolution',
+        'a faster public iterator',
+    ),
+    PrivateName(
+        'torch.nn.Module._parameters', 'parameters_of', 'reading an attribute takes several times as long',
+        'faster public attributes',
+    ),
     *(
         PrivateName(f'torch.nn.modules.module.{name}', 'has_hooks', 'global hooks also count', 'as above')
         for name in (

@@ -17,8 +17,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mmcnn.compat.onednn import activation_of
 from mmcnn.compat.private_names import BatchNorm, has_forward_hooks
 
-from .layers import ConvNormAct, SameConv2d
-from .layers.one_pass import OnePassConv2d, fits
+from .layers import ConvNormAct, NormAct, SameConv2d
+from .layers.one_pass import OnePassConv2d, OnePassUnit, fits
 
 #: Convolutions that compute with their kernel as it is; a subclass may standardise or deform it.
 FOLDABLE = (nn.Conv2d, SameConv2d, MMCVConv2d)
@@ -120,18 +120,22 @@ def _takes_any_layout(module: nn.Module) -> bool:
 
 def _compute_in_one_pass(network: nn.Module) -> bool:
     """Replace the convolutions of a network and return whether there were any."""
-    made: dict[nn.Module, OnePassConv2d] = {}
+    made: dict[nn.Module, OnePassUnit | OnePassConv2d] = {}
     for module in list(network.modules()):
-        if _activates_at_once(module):
-            # One for each: a shared convolution may have another activation elsewhere.
-            module.conv, module.act = OnePassConv2d(module.conv, module.act), nn.Identity()
         if getattr(type(module), 'inplace', None) is False:  # our own: nothing else uses its input or output
             module.inplace = True
+        if isinstance(module, NormAct):
+            module.keeps_scale = True
         if type(module).forward is ConvNormAct.forward and hasattr(module.act, 'inplace'):
             module.act.inplace = True
         for name, child in module.named_children():
-            if fits(child):
-                setattr(module, name, made.setdefault(child, OnePassConv2d(child)))
+            if _activates_at_once(child):
+                # A convolution for each: a shared one may have another activation elsewhere.
+                made[child] = made.get(child) or OnePassUnit.of(child)
+            elif fits(child):
+                made[child] = made.get(child) or OnePassConv2d(child)
+            if child in made:
+                setattr(module, name, made[child])
     return any(isinstance(module, OnePassConv2d) for module in network.modules())
 
 

@@ -102,10 +102,12 @@ def forward_hooks():
 
 def hooks():
     for name in ('register_forward_hook', 'register_full_backward_hook', 'register_full_backward_pre_hook'):
-        module = nn.Linear(1, 1)
+        module = nn.Sequential()  # it has no parts
         assert not private_names.has_hooks(module)
+        whole = nn.Sequential(nn.ReLU(), nn.Sequential(module, None))
+        assert not private_names.has_hooks(nn.ReLU(), whole)
         getattr(module, name)(lambda *args: None)
-        assert private_names.has_hooks(module)
+        assert private_names.has_hooks(module) and private_names.has_hooks(nn.ReLU(), whole)
     for register in (
         register_module_full_backward_hook,
         register_module_full_backward_pre_hook,
@@ -116,6 +118,14 @@ def hooks():
         assert private_names.has_hooks(module)
         handle.remove()
         assert not private_names.has_hooks(module)
+
+
+def own_parameters():
+    module = nn.Sequential(nn.Conv2d(2, 3, 1, bias=False))
+    assert private_names.parameters_of(module) == {}
+    assert private_names.parameters_of(module[0]) == dict(weight=module[0].weight, bias=None)
+    module[0].weight = other = nn.Parameter(torch.ones(3, 2, 1, 1))
+    assert private_names.parameters_of(module[0])['weight'] is other
 
 
 def transforms():
@@ -335,6 +345,8 @@ CHECKS = {
     'torch.nn.Module._forward_pre_hooks': forward_hooks,
     'torch.nn.Module._backward_hooks': hooks,
     'torch.nn.Module._backward_pre_hooks': hooks,
+    'torch.nn.Module._modules': hooks,
+    'torch.nn.Module._parameters': own_parameters,
     'torch.nn.modules.module._global_backward_hooks': hooks,
     'torch.nn.modules.module._global_backward_pre_hooks': hooks,
     'torch.nn.modules.module._global_forward_hooks': hooks,

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -14,7 +15,7 @@ from mmcnn.compat.onednn import HAS_ONE_PASS
 from mmcnn.config.load import load_config
 from mmcnn.errors import CheckpointError
 from mmcnn.models.fuse import fold
-from mmcnn.models.layers import ConvNormAct, OnePassConv2d, SameConv2d
+from mmcnn.models.layers import ConvNormAct, NormAct, OnePassConv2d, SameConv2d
 from mmcnn.models.wiring import wire
 from mmcnn.registry import BACKBONE_FAMILIES, MODELS
 from mmcnn.weights.loading import load_state
@@ -117,6 +118,43 @@ def test_a_convolution_with_two_norms_gets_two_kernels():
     assert not norms(fused)
     for unit, twin in zip(units, fused, strict=True):
         assert_same([twin(image)], [unit(image)])
+
+
+@pytest.mark.skipif(not HAS_ONE_PASS, reason='of x86 only')
+@torch.no_grad()
+def test_a_unit_that_occurs_several_times_is_one_unit():
+    class Twice(BaseModule):
+        def __init__(self):
+            super().__init__()
+            self.first = self.second = ConvNormAct(3, 3, 3, norm_cfg=BN, act_cfg=dict(type='ReLU'))
+            self.inner = nn.Sequential(self.first, self.first)
+
+        def forward(self, x):
+            return self.inner(self.second(self.first(x)))
+
+    Twice.forward.__module__ = 'mmcnn.models.test'  # only networks of this package are fused
+    network, image = randomised(Twice()), torch.randn(1, 3, 8, 8)
+    for copied in (mmcnn.fuse(network), mmcnn.fuse(mmcnn.fuse(network)), copy.deepcopy(mmcnn.fuse(network))):
+        assert_same([copied(image)], [network(image)])
+        units = [copied.first, copied.second, *copied.inner]
+        assert all(type(unit.conv) is OnePassConv2d for unit in units)
+        assert len({id(unit.conv) for unit in units}) == 1
+    assert {key for key in copied.state_dict() if 'bn' in key} == set()
+
+
+@torch.no_grad()
+def test_a_fused_densenet_keeps_scales_and_follows_its_weights():
+    network = randomised(mmcnn.build_backbone('densenet121', widen_factor=0.25, deepen_factor=0.33))
+    image = torch.randn(1, 3, 64, 64)
+    fused = mmcnn.fuse(network)
+    assert_same(fused(image), network(image))
+    parts = [[part for part in each.modules() if isinstance(part, NormAct)] for each in (network, fused)]
+    before = fused(image)[-1].clone()
+    for part in (*parts[0], *parts[1]):
+        part.bn.running_mean.add_(0.2), part.bn.weight.mul_(1.5)
+    assert all(part.keeps_scale == HAS_ONE_PASS and (part._kept is not None) == HAS_ONE_PASS for part in parts[1])
+    assert_same(fused(image), network(image))
+    assert not torch.equal(fused(image)[-1], before)
 
 
 class Standardised(nn.Conv2d):

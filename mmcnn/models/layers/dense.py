@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
+from mmcnn.compat.onednn import state_of
 from mmcnn.compat.private_names import BatchNorm, has_forward_hooks
 
 from .concat import concatenate
@@ -14,7 +17,14 @@ from .one_pass import may_overwrite
 
 
 class NormAct(nn.Module):
-    """Normalisation, activation: (N, C, H, W) to the same shape. Key ``bn``."""
+    """Normalisation, activation: (N, C, H, W) to the same shape. Key ``bn``.
+
+    With ``keeps_scale``, which :func:`mmcnn.fuse` sets, the factors that a BatchNorm scales and shifts by in inference
+    are computed once; a write to ``weight.data`` is not seen then.
+    """
+
+    keeps_scale = False
+    _kept: tuple[Any, Tensor, Tensor, list[Tensor]] | None = None  # state, scale, shift, and their sources
 
     def __init__(self, channels: int, *, norm_cfg: dict, act_cfg: dict) -> None:
         super().__init__()
@@ -28,9 +38,28 @@ class NormAct(nn.Module):
         if not (known and x.is_cpu and is_inference(x, bn)):
             return self.act(bn(x))
         # The same numbers, faster, and without a copy for a slice of channels.
-        scale = (bn.running_var + bn.eps).sqrt().reciprocal() * bn.weight
-        shift = bn.bias - bn.running_mean * scale
-        return self.act(torch.addcmul(shift[:, None, None], x, scale[:, None, None]))
+        scale, shift = self._kept_scale(bn) if self.keeps_scale else _scale_and_shift(bn)
+        return self.act(torch.addcmul(shift, x, scale))
+
+    def _kept_scale(self, bn: nn.Module) -> tuple[Tensor, Tensor]:
+        sources = [bn.running_var, bn.running_mean, bn.weight, bn.bias]
+        state = [bn.eps, *map(state_of, sources)]
+        if None in state:
+            return _scale_and_shift(bn)
+        if self._kept is None or self._kept[0] != state:
+            # The sources are kept, so that no others can be allocated at the same addresses.
+            self._kept = (state, *_scale_and_shift(bn), [source.detach() for source in sources])
+        return self._kept[1:3]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_kept': None}  # a copy makes its own
+
+
+def _scale_and_shift(bn: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return the factors (C, 1, 1) that a BatchNorm multiplies by and adds in evaluation mode."""
+    scale = (bn.running_var + bn.eps).sqrt().reciprocal() * bn.weight
+    shift = bn.bias - bn.running_mean * scale
+    return scale[:, None, None], shift[:, None, None]
 
 
 class DenseLayer(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,14 +21,28 @@ from mmcnn.compat.onednn import (
     packed,
     state_of,
 )
-from mmcnn.compat.private_names import has_forward_hooks, has_hooks
+from mmcnn.compat.private_names import has_forward_hooks, has_hooks, parameters_of
+from mmcnn.machine import cpu_vendor
 
+from .conv import ConvNormAct
 from .padding import SameConv2d, pad_same
 from .shortcut import add_shortcut
 
 #: Up to this many pixels per batch a 1x1 convolution is faster as a matrix product (Xeon with AVX512, one thread:
 #: 0.63 to 0.9 of the time up to 784 pixels, 1.05 to 1.1 from 1568 on).
 FEW_PIXELS = 1024
+#: On a processor of another vendor than Intel, whose library multiplies the matrices, only up to this many
+#: multiply-adds (EPYC with AVX512, one thread: 0.83 to 1.05 of the time up to 7 million, 1.0 to 1.35 from 13 on).
+FEW_PRODUCTS = 8_000_000
+
+
+#: Activations that overwrite a product, without the overhead of a module.
+_OVERWRITING: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
+    nn.Identity: lambda x: x,
+    nn.ReLU: torch.relu_,
+    nn.SiLU: partial(F.silu, inplace=True),
+    nn.Hardswish: partial(F.hardswish, inplace=True),
+}
 
 
 class OnePassConv2d(nn.Conv2d):
@@ -59,32 +75,49 @@ class OnePassConv2d(nn.Conv2d):
         self.same = isinstance(conv, SameConv2d)
         self.activation = nn.Identity() if activation is None else activation
         self.train(conv.training)
-        self._settings, self._fused = ConvSettings.of(conv), activation_of(self.activation)
-        settings = self._settings
-        self._pointwise = self.kernel_size == (1, 1) and settings.groups == 1 and settings.stride == [1, 1]
-        self._pointwise = self._pointwise and settings.padding == [0, 0]
         self._packed: tuple[Any, Tensor, Tensor] | None = None  # state, reordered weight, and its source
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Compute what is the same for every input: for small maps, all else in Python takes as long as the product."""
+        self._settings, self._fused = ConvSettings.of(self), activation_of(self.activation)
+        self._act = type(self.activation)
+        window = [dilation * (k - 1) + 1 for k, dilation in zip(self.kernel_size, self.dilation, strict=True)]
+        self._least = tuple(side - 2 * pad for side, pad in zip(window, self.padding, strict=True))
+        pointwise = self.kernel_size == (1, 1) and self.groups == 1 and self.stride == (1, 1)
+        self._most_pixels = 0
+        if pointwise and self.padding == (0, 0):
+            few = FEW_PRODUCTS // (self.in_channels * self.out_channels)
+            self._most_pixels = FEW_PIXELS if cpu_vendor() == 'GenuineIntel' else min(FEW_PIXELS, few)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H', W')."""
         if self.same:
             x = pad_same(x, self.kernel_size, self.stride)
-        if not self._in_one_pass(x):
+        own = parameters_of(self)
+        weight, bias = own.get('weight'), own.get('bias')
+        if not self._in_one_pass(x, weight, bias):
             return self.activation(super().forward(x))
         if self._is_small_product(x):
-            return self.activation(self._product(x))
-        return convolution(x, self._weight(x), self.bias, self._settings, self._fused)
+            out = _product(x, weight, bias)
+            activate = _OVERWRITING.get(self._act)
+            return self.activation(out) if activate is None else activate(out)
+        return convolution(x, self._weight(weight, x), bias, self._settings, self._fused)
 
     def plus(self, x: Tensor, other: Tensor, act: nn.Module) -> Tensor | None:
         """Return ``act(self(x) + other)``, computed in one pass; None: that is not possible here."""
         fused = activation_of(act)
-        if fused is None or type(self.activation) is not nn.Identity or self.same or other.dtype is not x.dtype:
+        if fused is None or self._act is not nn.Identity or self.same or other.dtype is not x.dtype:
+            return None
+        own = parameters_of(self)
+        weight, bias = own.get('weight'), own.get('bias')
+        if not self._in_one_pass(x, weight, bias) or self._is_small_product(x):
+            return None
+        if type(other) is not Tensor or other.requires_grad:
             return None
         if other.shape[2:].numel() == 1:
             return None  # oneDNN, as PyTorch 2.6 has it, cannot add maps of one pixel
-        if not self._in_one_pass(x) or not may_overwrite(other) or self._is_small_product(x):
-            return None
-        return convolution_plus(x, other, self._weight(x), self.bias, self._settings, fused)
+        return convolution_plus(x, other, self._weight(weight, x), bias, self._settings, fused)
 
     def extra_repr(self) -> str:
         """Return the settings for ``repr``."""
@@ -93,53 +126,79 @@ class OnePassConv2d(nn.Conv2d):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_packed': None}  # a copy makes its own
 
-    def _in_one_pass(self, x: Tensor) -> bool:
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._prepare()  # another machine may have pickled it
+
+    def _in_one_pass(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
+        if (
+            self._fused is None
+            or weight is None  # it is parametrized
+            or is_watched()  # before the rest, since sizes may be symbolic then
+            or type(x) is not Tensor  # a subclass has its own operators
+            or x.ndim != 4
+            or not x.is_cpu
+        ):
+            return False
+        images, channels, height, width = x.shape
         return (
-            self._fused is not None
-            and not is_watched()  # first, since sizes may be symbolic then
-            and type(x) is Tensor  # a subclass has its own operators
-            and x.device.type == 'cpu'
-            and x.ndim == 4
-            and x.shape[1] == self.in_channels
-            and self._is_large_enough(x)
-            and x.dtype is self.weight.dtype
+            channels == self.in_channels
+            and images > 0
+            # There is an output; otherwise PyTorch's own convolution raises the error.
+            and height >= self._least[0]
+            and width >= self._least[1]
+            and x.dtype is weight.dtype
             and has_one_pass(x.dtype)
-            and not (torch.is_grad_enabled() and self._needs_gradient(x))
             and not torch.is_autocast_enabled('cpu')
+            and not (
+                torch.is_grad_enabled()
+                and (x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad))
+            )
         )
 
-    def _needs_gradient(self, x: Tensor) -> bool:
-        bias = self.bias is not None and self.bias.requires_grad
-        return x.requires_grad or self.weight.requires_grad or bias
-
-    def _is_large_enough(self, x: Tensor) -> bool:
-        """Return whether there is an output; otherwise PyTorch's own convolution raises the error."""
-        at = self._settings
-        sides = zip(x.shape[2:], self.kernel_size, at.padding, at.dilation, strict=True)
-        return len(x) > 0 and all(side + 2 * pad > dilation * (k - 1) for side, k, pad, dilation in sides)
-
     def _is_small_product(self, x: Tensor) -> bool:
-        return self._pointwise and x.dtype is torch.float32 and 0 < x.numel() // self.in_channels <= FEW_PIXELS
+        return x.numel() <= self._most_pixels * self.in_channels and x.numel() > 0 and x.dtype is torch.float32
 
-    def _product(self, x: Tensor) -> Tensor:
-        """Compute a 1x1 convolution as a matrix product, which has less overhead: a pixel is a row."""
-        rows = F.linear(x.permute(0, 2, 3, 1).flatten(0, 2), self.weight.flatten(1), self.bias)
-        return rows.unflatten(0, (len(x), *x.shape[2:])).permute(0, 3, 1, 2)
-
-    def _weight(self, x: Tensor) -> Tensor:
-        state = state_of(self.weight)
+    def _weight(self, weight: Tensor, x: Tensor) -> Tensor:
+        state = state_of(weight)
         if state is None:
-            return self.weight
-        key = (*state, self.weight.dtype)
+            return weight
+        key = (*state, weight.dtype)
         if self._packed is None or self._packed[0] != key:
             # Its source is kept, so that no other weight can be allocated at the same address.
-            self._packed = (key, packed(self.weight, self._settings, x.shape), self.weight.detach())
+            self._packed = (key, packed(weight, self._settings, x.shape), weight.detach())
         return self._packed[1]
+
+
+class OnePassUnit(ConvNormAct):
+    """A :class:`~mmcnn.models.layers.conv.ConvNormAct` whose convolution does it all; made by :func:`mmcnn.fuse`."""
+
+    @classmethod
+    def of(cls, unit: ConvNormAct) -> OnePassUnit:
+        """Return the unit, whose parts it takes, in one pass; it has no norm, and :func:`fits` holds for its parts."""
+        made = cls.__new__(cls)
+        made.__dict__.update(unit.__dict__)
+        made.conv, made.act = OnePassConv2d(unit.conv, unit.act), nn.Identity()
+        return made
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) as :class:`~mmcnn.models.layers.conv.ConvNormAct` does."""
+        return self.conv(x)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute a 1x1 convolution as a matrix product, which has less overhead: a pixel is a row."""
+    images, _, height, width = x.shape
+    rows = F.linear(x.permute(0, 2, 3, 1).flatten(0, 2), weight.flatten(1), bias)
+    return rows.view(images, height, width, -1).permute(0, 3, 1, 2)
 
 
 def may_overwrite(x: Tensor) -> bool:
     """Return whether a map that nothing else uses may be overwritten: no gradient and no tracer needs it unchanged."""
     return type(x) is Tensor and not x.requires_grad and not is_watched()
+
+
+_NOTHING = nn.Identity()
 
 
 def plus(unit: nn.Module, x: Tensor, shortcut: Tensor, act: nn.Module | None = None) -> Tensor:
@@ -151,9 +210,9 @@ def plus(unit: nn.Module, x: Tensor, shortcut: Tensor, act: nn.Module | None = N
         shortcut: (N, C_out, H', W'), of the shape of its output.
         act: behind the sum; None: there is none.
     """
-    act = nn.Identity() if act is None else act
+    act = _NOTHING if act is None else act
     conv = getattr(unit, 'conv', None)
-    if type(conv) is OnePassConv2d and not any(has_hooks(each) for each in (unit, *unit.children(), act)):
+    if type(conv) is OnePassConv2d and not has_hooks(unit, act):
         out = conv.plus(x, shortcut, act)
         if out is not None:
             return out
@@ -169,9 +228,8 @@ def plus_input(out: Tensor, x: Tensor, unit: nn.Module, *behind: nn.Module) -> T
         unit: a ConvNormAct.
         *behind: the modules after it that ``out`` came through.
     """
-    made_by = [module for each in (unit, *behind) for module in each.modules()]
     overwrites = type(unit.conv) is OnePassConv2d and may_overwrite(out) and out.dtype is x.dtype
-    if not overwrites or x.requires_grad or any(has_hooks(module) for module in made_by):
+    if not overwrites or x.requires_grad or has_hooks(unit, *behind):
         return x + out
     return out.add_(x)
 

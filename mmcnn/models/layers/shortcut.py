@@ -20,11 +20,6 @@ def add_shortcut(out: Tensor, shortcut: Tensor, *made_by: nn.Module) -> Tensor:
         shortcut: (N, C, H, W), added to it.
         *made_by: the modules that computed ``out`` last.
     """
-    if (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or out.dtype != shortcut.dtype
-        or any(has_hooks(module) for each in made_by for module in each.modules())
-    ):
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or out.dtype != shortcut.dtype or has_hooks(*made_by):
         return out + shortcut
     return out.add_(shortcut)

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 from torch.autograd import forward_ad
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmcnn.compat.onednn import ACTIVATIONS, HAS_ONE_PASS
 from mmcnn.models.layers import ConvNormAct, SameConv2d, one_pass
 from mmcnn.models.layers.dense import DenseBlock, NormAct
-from mmcnn.models.layers.one_pass import FEW_PIXELS, OnePassConv2d, fits, plus, plus_input
+from mmcnn.models.layers.one_pass import FEW_PIXELS, FEW_PRODUCTS, OnePassConv2d, fits, plus, plus_input
 
 pytestmark = pytest.mark.skipif(not HAS_ONE_PASS, reason='of x86 only')
 NEAR = dict(rtol=1e-5, atol=2e-6)
@@ -40,6 +41,15 @@ def test_each_activation(act, calls):
     act = act()
     torch.testing.assert_close(made(conv, act)(x), act(conv(x)).detach(), **NEAR)
     assert ('convolution' in calls) == (act.__class__ is not nn.Mish)
+
+
+@pytest.mark.parametrize('act', [*ACTIVATIONS, nn.LeakyReLU, nn.Mish], ids=lambda act: act.__name__)
+def test_each_activation_behind_a_product(act, calls):
+    conv, x = nn.Conv2d(8, 6, 1), 5 * torch.randn(2, 8, 7, 9)
+    kept, unit = x.clone(), made(conv, act())
+    torch.testing.assert_close(unit(x), act()(conv(x)).detach(), **NEAR)
+    assert torch.equal(x, kept)
+    assert calls == []
 
 
 @pytest.mark.parametrize(
@@ -72,6 +82,40 @@ def test_both_sides_of_the_size_from_which_a_1x1_is_a_convolution(calls):
         x = torch.randn(1, 4, 1, width)
         torch.testing.assert_close(unit(x), conv(x).detach(), **NEAR)
         assert calls.count('convolution') == called
+
+
+@pytest.mark.parametrize(('vendor', 'called'), [('GenuineIntel', 0), ('AuthenticAMD', 1), ('', 1)])
+def test_large_products_are_convolutions_where_the_library_for_them_is_slower(calls, monkeypatch, vendor, called):
+    monkeypatch.setattr(one_pass, 'cpu_vendor', lambda: vendor)
+    pixels = FEW_PRODUCTS // (256 * 128)
+    assert pixels < FEW_PIXELS
+    conv = nn.Conv2d(256, 128, 1)
+    unit = made(conv)
+    for width, expected in ((pixels, 0), (pixels + 1, called)):
+        x = torch.randn(1, 256, 1, width)
+        torch.testing.assert_close(unit(x), conv(x).detach(), rtol=1e-5, atol=1e-5)
+        assert calls.count('convolution') == expected
+
+
+def test_a_weight_that_is_parametrized_later_is_used(calls):
+    unit, x = made(nn.Conv2d(8, 6, 3), nn.ReLU()), torch.randn(1, 8, 9, 9)
+    expected = F.conv2d(x, -unit.weight, unit.bias).relu()
+
+    class Negative(nn.Module):
+        def forward(self, weight):
+            return -weight
+
+    parametrize.register_parametrization(unit, 'weight', Negative())
+    torch.testing.assert_close(unit(x), expected, **NEAR)
+    assert calls == []
+
+
+def test_a_unit_that_an_older_release_has_pickled():
+    unit, x = made(nn.Conv2d(8, 6, 1), nn.ReLU()), torch.randn(1, 8, 9, 9)
+    expected = unit(x)
+    for name in ('_least', '_most_pixels', '_act'):
+        del unit.__dict__[name]
+    assert torch.equal(pickle.loads(pickle.dumps(unit))(x), expected)
 
 
 def test_a_changed_weight_is_seen(calls):
@@ -235,6 +279,38 @@ def test_a_dense_block_in_one_map(last):
     found = block(x)
     torch.testing.assert_close(found, expected, **NEAR)
     assert found.is_contiguous(memory_format=torch.channels_last) == last
+
+
+@torch.no_grad()
+def test_a_kept_scale_follows_its_sources():
+    torch.manual_seed(0)
+    norm_act, other = (NormAct(8, norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU')).eval() for _ in range(2))
+    norm_act.keeps_scale = True
+    x = torch.randn(2, 8, 9, 7)
+
+    def same(unit=norm_act):
+        expected = F.batch_norm(x, *(unit.bn.get_buffer(f'running_{name}') for name in ('mean', 'var')),
+                                unit.bn.weight, unit.bn.bias, eps=unit.bn.eps).relu()  # fmt: skip
+        torch.testing.assert_close(unit(x), expected, **NEAR)
+
+    same()
+    kept = norm_act._kept
+    same()
+    assert norm_act._kept is kept
+    for buffer in norm_act.state_dict().values():
+        if buffer.is_floating_point():
+            buffer.add_(0.5)
+            same()
+    norm_act.bn.eps = 0.3
+    same()
+    norm_act.load_state_dict(other.state_dict())
+    same()
+    for copied in (copy.deepcopy(norm_act), pickle.loads(pickle.dumps(norm_act))):
+        copied.bn.weight.zero_()
+        same(copied)
+        same()
+    norm_act.bn.bias = nn.Parameter(torch.ones(8))
+    same()
 
 
 @torch.no_grad()
