@@ -1,11 +1,12 @@
-"""Mish in bfloat16 on the CPU, for every finite number of the type, against float64."""
+"""Mish on the CPU against float64: in bfloat16 for every finite number of the type, in inference also in float32."""
 
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmcnn.models.layers import Mish
-from mmcnn.models.layers.mish import _MishWithSlope
+from mmcnn.models.layers.mish import _LEAST, _MishWithSlope
 from mmcnn.registry import MODELS
 
 
@@ -49,15 +50,64 @@ def test_any_layout_is_kept_and_computed_number_by_number(given):
     assert torch.equal(leaf.grad.reshape(-1), single.grad)
 
 
+@pytest.mark.parametrize('threads', [1, 2])
+def test_inference_is_as_precise_as_pytorchs(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        x = torch.linspace(-110, 40, 600_001)  # several chunks
+        expected = F.mish(x.double())
+        found, theirs = Mish()(x), F.mish(x)
+    finally:
+        torch.set_num_threads(before)
+    assert not torch.equal(found, theirs)
+    normal = expected.abs() > 1e-30
+    errors = [((each - expected).abs() / expected.abs())[normal].max() for each in (found, theirs)]
+    assert errors[0] < 4 * 2.0**-23 and errors[0] < 1.5 * errors[1]
+    assert (found - expected).abs()[~normal].max() < 1e-30
+    special = torch.tensor([float('inf'), float('nan'), 0.0, -0.0, 300.0, -300.0]).repeat(_LEAST)
+    torch.testing.assert_close(Mish()(special), F.mish(special), rtol=0, atol=0, equal_nan=True)
+
+
+def test_inference_in_bfloat16_is_float64_rounded():
+    x = every_number()
+    expected = F.mish(x.double())
+    tiny = 100 * torch.finfo(torch.float32).tiny  # below -88 the sigmoid is 0 in float32
+    assert ((Mish()(x).double() - expected).abs() <= expected.abs() * 2.0**-8 + tiny).all()
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('inplace', [False, True])
+@pytest.mark.parametrize('form', ['usual', 'channels_last', 'strided', 'parameter'])
+def test_inference_in_any_layout(form, inplace, dtype):
+    x = torch.randn(4, 24, 61, 53, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    x = x.to(memory_format=torch.channels_last) if form == 'channels_last' else x
+    x = x[:, 4:20, ::2] if form == 'strided' else x
+    x = torch.nn.Parameter(x) if form == 'parameter' else x
+    expected, kept = F.mish(x.double()), x.detach().clone()
+    with torch.no_grad():
+        y = Mish(inplace=inplace)(x)
+    torch.testing.assert_close(
+        y.double(), expected.detach(), rtol=2.0**-8 if dtype == torch.bfloat16 else 1e-6, atol=1e-12
+    )
+    assert y.is_contiguous(memory_format=torch.channels_last if form == 'channels_last' else torch.contiguous_format)
+    assert torch.equal(x, kept) == (form == 'strided' or type(x) is torch.nn.Parameter or not inplace)
+
+
 def test_in_any_other_circumstance_it_is_pytorchs():
     x = torch.randn(100)
     half = x.bfloat16()
-    for given in (x, x.requires_grad_(), half, x.double()):
+    large = torch.randn(_LEAST)
+    for given in (x, x.requires_grad_(), half, x.double(), large.double(), large.clone().requires_grad_()):
         assert torch.equal(Mish()(given), F.mish(given))
+    counter = FlopCounterMode(display=False)
+    with counter:  # whoever watches operators sees PyTorch's
+        assert torch.equal(Mish()(large), F.mish(large))
     with torch.no_grad():
         assert torch.equal(Mish()(half.requires_grad_()), F.mish(half))
     traced = torch.jit.trace(Mish(), half.detach().requires_grad_())
-    assert 'mish' in str(traced.graph) and 'PythonOp' not in str(traced.graph)
+    for each in (traced, torch.jit.trace(Mish(), large)):
+        assert 'mish' in str(each.graph) and 'PythonOp' not in str(each.graph)
     assert isinstance(MODELS.build(dict(type='mmcnn.Mish')), torch.nn.Mish)
 
 
