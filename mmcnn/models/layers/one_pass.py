@@ -34,8 +34,6 @@ FEW_PIXELS = 1024
 #: On a processor of another vendor than Intel, whose library multiplies the matrices, only up to this many
 #: multiply-adds (EPYC with AVX512, one thread: 0.83 to 1.05 of the time up to 7 million, 1.0 to 1.35 from 13 on).
 FEW_PRODUCTS = 8_000_000
-
-
 #: Activations that overwrite a product, without the overhead of a module.
 _OVERWRITING: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.Identity: lambda x: x,
@@ -95,9 +93,9 @@ class OnePassConv2d(nn.Conv2d):
         if self.same:
             x = pad_same(x, self.kernel_size, self.stride)
         own = parameters_of(self)
-        weight, bias = own.get('weight'), own.get('bias')
-        if not self._in_one_pass(x, weight, bias):
+        if not self._in_one_pass(x, own):
             return self.activation(super().forward(x))
+        weight, bias = own['weight'], own['bias']
         if self._is_small_product(x):
             out = _product(x, weight, bias)
             activate = _OVERWRITING.get(self._act)
@@ -110,14 +108,13 @@ class OnePassConv2d(nn.Conv2d):
         if fused is None or self._act is not nn.Identity or self.same or other.dtype is not x.dtype:
             return None
         own = parameters_of(self)
-        weight, bias = own.get('weight'), own.get('bias')
-        if not self._in_one_pass(x, weight, bias) or self._is_small_product(x):
+        if not self._in_one_pass(x, own) or self._is_small_product(x):
             return None
         if type(other) is not Tensor or other.requires_grad:
             return None
         if other.shape[2:].numel() == 1:
             return None  # oneDNN, as PyTorch 2.6 has it, cannot add maps of one pixel
-        return convolution_plus(x, other, self._weight(weight, x), bias, self._settings, fused)
+        return convolution_plus(x, other, self._weight(own['weight'], x), own['bias'], self._settings, fused)
 
     def extra_repr(self) -> str:
         """Return the settings for ``repr``."""
@@ -130,16 +127,17 @@ class OnePassConv2d(nn.Conv2d):
         super().__setstate__(state)
         self._prepare()  # another machine may have pickled it
 
-    def _in_one_pass(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
+    def _in_one_pass(self, x: Tensor, own: dict[str, nn.Parameter | None]) -> bool:
         if (
             self._fused is None
-            or weight is None  # it is parametrized
+            or not ('weight' in own and 'bias' in own)  # one is parametrized
             or is_watched()  # before the rest, since sizes may be symbolic then
             or type(x) is not Tensor  # a subclass has its own operators
             or x.ndim != 4
             or not x.is_cpu
         ):
             return False
+        weight, bias = own['weight'], own['bias']
         images, channels, height, width = x.shape
         return (
             channels == self.in_channels

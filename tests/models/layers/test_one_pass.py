@@ -97,15 +97,16 @@ def test_large_products_are_convolutions_where_the_library_for_them_is_slower(ca
         assert calls.count('convolution') == expected
 
 
-def test_a_weight_that_is_parametrized_later_is_used(calls):
+@pytest.mark.parametrize('name', ['weight', 'bias'])
+def test_a_parameter_that_is_parametrized_later_is_used(calls, name):
     unit, x = made(nn.Conv2d(8, 6, 3), nn.ReLU()), torch.randn(1, 8, 9, 9)
-    expected = F.conv2d(x, -unit.weight, unit.bias).relu()
+    expected = F.conv2d(x, **{**dict(weight=unit.weight, bias=unit.bias), name: -getattr(unit, name)}).relu()
 
     class Negative(nn.Module):
         def forward(self, weight):
             return -weight
 
-    parametrize.register_parametrization(unit, 'weight', Negative())
+    parametrize.register_parametrization(unit, name, Negative())
     torch.testing.assert_close(unit(x), expected, **NEAR)
     assert calls == []
 
