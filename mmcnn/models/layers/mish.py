@@ -26,9 +26,9 @@ class Mish(nn.Mish):
     """``x * tanh(softplus(x))`` (Misra, arXiv 1908.08681).
 
     PyTorch's kernels compute an exponential, a logarithm and a hyperbolic tangent each way, which is a third of a step
-    and half of the inference of a YOLOv4 on a CPU. There, maps are computed from their sigmoid in inference, in a
-    third of the time and with the same precision. In training in bfloat16, the derivative is computed at the same time
-    and kept instead of ``x``.
+    and a quarter or more of the inference of a YOLOv4 on a CPU. There, maps are computed from their sigmoid in
+    inference, in a third of the time and with the same precision. In training in bfloat16, the derivative is computed
+    at the same time and kept instead of ``x``.
     """
 
     def forward(self, x: Tensor) -> Tensor:
