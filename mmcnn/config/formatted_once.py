@@ -8,7 +8,7 @@ from mmengine.config import Config
 class FormattedOnce(Config):
     """A Config that formats its text only when its entries have changed since the last time.
 
-    Formatting takes 0.07 s, and MMEngine's Runner needs the text four times at its start and once for each checkpoint.
+    Formatting takes 0.07 s, and MMEngine's Runner needs the text five times in each run and once for each checkpoint.
     """
 
     @classmethod

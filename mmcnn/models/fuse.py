@@ -131,9 +131,9 @@ def _compute_in_one_pass(network: nn.Module) -> bool:
         for name, child in module.named_children():
             if _activates_at_once(child):
                 # A convolution for each: a shared one may have another activation elsewhere.
-                made[child] = made.get(child) or OnePassUnit.of(child)
-            elif fits(child):
-                made[child] = made.get(child) or OnePassConv2d(child)
+                made[child] = OnePassUnit.of(child)
+            elif fits(child) and child not in made:
+                made[child] = OnePassConv2d(child)
             if child in made:
                 setattr(module, name, made[child])
     return any(isinstance(module, OnePassConv2d) for module in network.modules())
