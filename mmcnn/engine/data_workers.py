@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 from torch.utils.data import DataLoader, IterableDataset
 
 from mmcnn.compat import private_names
-from mmcnn.engine import shared_memory
+from mmcnn.engine import shared_memory, small_tensors
 from mmcnn.errors import TrainingError
 
 #: macOS and Windows do not tell who sent a signal: SIGTERM ends a worker there, whoever sent it.
@@ -39,7 +39,7 @@ def guard_workers(loader: DataLoader) -> None:
     process needs to finish its step. A worker that cannot send a batch prints the reason and ends; otherwise the main
     process would wait for that batch for ever. If workers cannot be started, a
     :class:`~mmcnn.errors.TrainingError` of one sentence is raised, and :func:`worker_death` explains those that die.
-    Only affects workers that are started later.
+    Small tensors are sent as bytes, see :mod:`mmcnn.engine.small_tensors`. Only affects workers that are started later.
     """
     if loader.num_workers == 0 or isinstance(loader.multiprocessing_context, _WorkerContext):
         return
@@ -188,6 +188,7 @@ def _begin(init: Callable[[int], object] | None, worker_id: int) -> None:
         parent = multiprocessing.parent_process().pid
         threading.Thread(target=_await_parent, args=(parent,), daemon=True).start()
     private_names.on_queue_feeder_error(_end_with)
+    small_tensors.send_as_bytes()
     if init is not None:
         init(worker_id)
 

@@ -5,9 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 
 NMS_KINDS = ('iou', 'greedy_diou', 'diou')
-# Number of boxes that are decided together. Large enough to keep the Python loop short, small enough to waste little
-# work on boxes that the block itself suppresses.
-BLOCK_SIZE = 512
+# Number of boxes that are decided together: many keep the Python loop short; few, where many touch each other, waste
+# little work on boxes that the block itself suppresses.
+BLOCK_SIZE, CROWDED_BLOCK_SIZE = 512, 128
+# A block is crowded if its boxes touch this many later ones on average.
+CROWDED = 20
+# Where only the best boxes are kept, the candidates are taken in parts, so that those after the last kept box cost
+# nothing. A part has this many times as many candidates as boxes are kept, and not fewer than MIN_PART.
+CANDIDATES_PER_KEPT = 4
+MIN_PART = 1024
 # Number of pairs that are compared together, so that memory stays below 100 MB however many boxes overlap.
 MAX_PAIRS = 1 << 20
 
@@ -41,9 +47,17 @@ def sweep(
     boxes: np.ndarray, labels: np.ndarray, iou_threshold: float, offset: int, kind: str, max_keep: int | None = None
 ) -> np.ndarray:
     """Return the ascending indices of the boxes (N, 4), in score order, that survive; at most ``max_keep``."""
+    part = len(boxes) if max_keep is None else max(CANDIDATES_PER_KEPT * max_keep, MIN_PART)
+    kept = np.arange(0)
     # Infinite and undefined coordinates compare false and so suppress nothing; no warning is needed.
     with np.errstate(all='ignore'):
-        return _GreedySweep(boxes, labels, np.float32(iou_threshold), offset, kind).run(max_keep)
+        for first in range(0, len(boxes), max(part, 1)):
+            candidates = np.concatenate([kept, np.arange(first, min(first + part, len(boxes)))])
+            greedy = _GreedySweep(boxes[candidates], labels[candidates], np.float32(iou_threshold), offset, kind)
+            kept = candidates[greedy.run(max_keep, len(kept))]
+            if max_keep is not None and len(kept) >= max_keep:
+                break
+    return kept
 
 
 class _GreedySweep:
@@ -63,19 +77,28 @@ class _GreedySweep:
         self.threshold = threshold
         self.kind = kind
         left_edges = np.sort(self.x1)
-        apart = np.unique(labels, return_inverse=True)[1] * (len(boxes) + 1)
+        classes, rank = np.unique(labels, return_inverse=True)
+        apart = rank * (len(boxes) + 1)
         self.start = apart + np.searchsorted(left_edges, self.x1)
         # In float64 the sum cannot round below a float32 edge that it reaches, so no touching pair is lost.
         self.stop = apart + np.searchsorted(left_edges, self.x2.astype(np.float64) + offset, side='right')
+        # Of the boxes that start within another one, an equal share has its label.
+        touching = (self.stop - self.start).sum() / max(len(boxes), 1) ** 2 / max(len(classes), 1)
+        self.block_size = BLOCK_SIZE if touching * BLOCK_SIZE <= CROWDED else CROWDED_BLOCK_SIZE
 
-    def run(self, max_keep: int | None = None) -> np.ndarray:
-        """Return the ascending indices of the surviving boxes, which are in score order; at most ``max_keep``."""
+    def run(self, max_keep: int | None = None, kept_before: int = 0) -> np.ndarray:
+        """Return the ascending indices of the surviving boxes, which are in score order; at most ``max_keep``.
+
+        The first ``kept_before`` boxes are known not to suppress each other.
+        """
         alive = np.ones(len(self.x1), bool)
         waiting = np.arange(len(self.x1))
         waiting_by_start = self._by_start(waiting)
         while waiting.size:
-            block = waiting[:BLOCK_SIZE]
-            self._suppress_within(block, alive)
+            block = waiting[: kept_before or self.block_size]
+            if not kept_before:
+                self._suppress_within(block, alive)
+            kept_before = 0
             if max_keep is not None:
                 decided = np.flatnonzero(alive[: block[-1] + 1])
                 if len(decided) >= max_keep:
@@ -85,7 +108,7 @@ class _GreedySweep:
             for _, suppressed in self._suppressing_pairs(survivors, waiting_by_start):
                 alive[suppressed] = False
             waiting_by_start = waiting_by_start[alive[waiting_by_start]]
-            waiting = waiting[BLOCK_SIZE:]
+            waiting = waiting[len(block) :]
             waiting = waiting[alive[waiting]]
         return np.flatnonzero(alive)
 

@@ -80,6 +80,7 @@ def test_equals_compiled_operator(case):
 def test_equals_definition(kind, offset, small, monkeypatch):
     if small:  # many blocks, many chunks
         monkeypatch.setattr(greedy_sweep, 'BLOCK_SIZE', 7)
+        monkeypatch.setattr(greedy_sweep, 'CROWDED_BLOCK_SIZE', 3)
         monkeypatch.setattr(greedy_sweep, 'MAX_PAIRS', 5)
     boxes, scores = random_boxes(300, seed=offset)
     scores = (scores * 20).round() / 20  # many equal scores
@@ -104,6 +105,18 @@ def test_classes_do_not_touch_each_other():
     boxes, scores = random_boxes(400, seed=4)
     labels = torch.randint(0, 4, (400,), generator=torch.Generator().manual_seed(0)) * 1000 - 7
     assert batched_nms(boxes, scores, labels, 0.4).tolist() == plain_nms(boxes, scores, 0.4, labels=labels)
+
+
+@pytest.mark.parametrize('classes', [1, 4, 400])
+@pytest.mark.parametrize('max_keep', [0, 1, 20, 60, 400])
+def test_the_best_boxes_are_found_part_by_part(max_keep, classes, monkeypatch):
+    monkeypatch.setattr(greedy_sweep, 'MIN_PART', 30)
+    monkeypatch.setattr(greedy_sweep, 'CANDIDATES_PER_KEPT', 2)
+    boxes, scores = random_boxes(400, seed=5)
+    labels = torch.randint(0, classes, (400,), generator=torch.Generator().manual_seed(1))
+    every = plain_nms(boxes, scores, 0.3, labels=labels)
+    assert len(every) > max_keep or max_keep == 400  # so that a part is not enough
+    assert batched_nms(boxes, scores, labels, 0.3, max_keep=max_keep).tolist() == every[:max_keep]
 
 
 def test_many_classes_keep_precision():

@@ -1,0 +1,72 @@
+"""Small tensors that data-loading processes send as bytes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mmcnn.engine import small_tensors
+from mmcnn.engine.data_workers import guard_workers
+
+TENSORS = {
+    'image': torch.arange(12, dtype=torch.uint8).reshape(3, 2, 2),
+    'boxes': torch.tensor([[0.5, 1, 2, 3]]),
+    'no boxes': torch.zeros(0, 4),
+    'labels': torch.tensor([7, -1]),
+    'ignored': torch.tensor([True, False]),
+    'half': torch.tensor([1.5], dtype=torch.float16),
+    'bfloat16': torch.tensor([1.5, -2], dtype=torch.bfloat16),
+    'negated': torch.tensor([1 + 2j]).conj().imag,
+    'sparse': torch.eye(3).to_sparse(),
+    'part': torch.arange(1 << 20)[5:9],
+    'transposed': torch.arange(6).reshape(2, 3).T,
+    'scalar': torch.tensor(3.0),
+    'large': torch.ones(1 << 17),
+}
+
+
+class Named(Dataset):
+    """A data set of the tensors above; each sample names the way it takes."""
+
+    def __len__(self) -> int:
+        return len(TENSORS)
+
+    def __getitem__(self, index: int) -> tuple[str, Tensor]:
+        return [*TENSORS.items()][index]
+
+
+def as_it_is(batch: list) -> list:
+    return batch
+
+
+@pytest.mark.filterwarnings('ignore:Sparse invariant')
+@pytest.mark.parametrize('start', ['fork', 'spawn'])
+def test_all_tensors_arrive_unchanged(start):
+    loader = DataLoader(Named(), 4, num_workers=2, collate_fn=as_it_is, multiprocessing_context=start)
+    guard_workers(loader)
+    found = {name: tensor for batch in loader for name, tensor in batch}
+    assert found.keys() == TENSORS.keys()
+    for name, tensor in found.items():
+        sent = TENSORS[name]
+        assert (tensor.dtype, tensor.shape, tensor.layout) == (sent.dtype, sent.shape, sent.layout), name
+        assert torch.equal(tensor.to_dense(), sent.to_dense()), name
+        if tensor.layout == torch.strided:
+            tensor.zero_()  # it can be written to
+    assert found['image'].sum() == 0
+
+
+@pytest.mark.parametrize(('name', 'is_shared'), [('boxes', False), ('part', False), ('large', True), ('image', False)])
+def test_only_large_tensors_take_shared_memory(name, is_shared):
+    loader = DataLoader([TENSORS[name]], 1, num_workers=1, collate_fn=as_it_is)
+    guard_workers(loader)
+    ((tensor,),) = loader
+    assert tensor.is_shared() == is_shared
+    assert (TENSORS[name].nbytes > small_tensors.SMALL) == is_shared
+
+
+def test_the_main_process_still_shares_memory():
+    loader = DataLoader([TENSORS['boxes']], 1, num_workers=1, collate_fn=as_it_is)
+    ((tensor,),) = loader  # not guarded
+    assert tensor.is_shared()
