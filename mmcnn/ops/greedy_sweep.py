@@ -114,8 +114,7 @@ class _GreedySweep:
 
     def _suppress_within(self, block: np.ndarray, alive: np.ndarray) -> None:
         """Set ``alive`` to False for the boxes of the block that a better survivor of the block suppresses."""
-        by_start = self._by_start(block)
-        pairs = [(i[i < j], j[i < j]) for i, j in self._suppressing_pairs(by_start, by_start)]
+        pairs = [*self._suppressing_pairs_within(self._by_start(block))]
         suppressor = np.concatenate([block[:0], *(i for i, _ in pairs)])
         suppressed = np.concatenate([block[:0], *(j for _, j in pairs)])
         order = np.argsort(suppressor, kind='stable')
@@ -128,32 +127,42 @@ class _GreedySweep:
     def _by_start(self, indices: np.ndarray) -> np.ndarray:
         return indices[np.argsort(self.start[indices], kind='stable')]
 
+    def _suppressing_pairs_within(self, a: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (i, j), i < j, both from a (sorted by start), whose criterion exceeds the threshold."""
+        start = self.start[a]
+        for rows, columns in _expand(np.arange(1, len(a) + 1), np.searchsorted(start, self.stop[a])):
+            i, j = a.take(rows), a.take(columns)
+            yield self._over_threshold(np.minimum(i, j), np.maximum(i, j))
+
     def _suppressing_pairs(self, a: np.ndarray, b: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (i, j), i from a and j from b (both sorted by start), whose criterion exceeds the threshold."""
         a_start, b_start = self.start[a], self.start[b]
         # b starts inside a ...
         for rows, columns in _expand(np.searchsorted(b_start, a_start), np.searchsorted(b_start, self.stop[a])):
-            yield self._over_threshold(a[rows], b[columns])
+            yield self._over_threshold(a.take(rows), b.take(columns))
         # ... or a starts inside b.
         begins = np.searchsorted(a_start, b_start, side='right')
         for rows, columns in _expand(begins, np.searchsorted(a_start, self.stop[b])):
-            yield self._over_threshold(a[columns], b[rows])
+            yield self._over_threshold(a.take(columns), b.take(rows))
 
     def _over_threshold(self, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        height = np.minimum(self.y2[i], self.y2[j]) - np.maximum(self.y1[i], self.y1[j]) + self.offset
+        # ``take`` is faster than indexing, which counts with tens of thousands of pairs.
+        height = np.minimum(self.y2.take(i), self.y2.take(j)) - np.maximum(self.y1.take(i), self.y1.take(j))
+        height += self.offset
         touching = np.flatnonzero(height > 0)
-        i, j, height = i[touching], j[touching], height[touching]
-        width = np.minimum(self.x2[i], self.x2[j]) - np.maximum(self.x1[i], self.x1[j]) + self.offset
+        i, j, height = i.take(touching), j.take(touching), height.take(touching)
+        width = np.minimum(self.x2.take(i), self.x2.take(j)) - np.maximum(self.x1.take(i), self.x1.take(j))
+        width += self.offset
         intersection = np.maximum(width, np.float32(0)) * height
-        criterion = intersection / (self.area[i] + self.area[j] - intersection)
+        criterion = intersection / (self.area.take(i) + self.area.take(j) - intersection)
         if self.kind != 'iou':
             # The penalty is not negative: only pairs whose IoU passes need it.
             passed = np.flatnonzero(criterion > self.threshold)
-            i, j = i[passed], j[passed]
+            i, j = i.take(passed), j.take(passed)
             exponent = np.float32(0.6 if self.kind == 'greedy_diou' else 1)
-            criterion = criterion[passed] - self._distance_ratio(i, j) ** exponent
+            criterion = criterion.take(passed) - self._distance_ratio(i, j) ** exponent
         over = np.flatnonzero(criterion > self.threshold)
-        return i[over], j[over]
+        return i.take(over), j.take(over)
 
     def _distance_ratio(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Return rho^2 / c^2: squared distance of the centres over the squared diagonal of the enclosing box."""
