@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 #: Does the work of one side once and returns its measured value.
 Measured = Callable[[], float]
@@ -12,20 +14,35 @@ Measured = Callable[[], float]
 def in_turn(sides: Mapping[str, Measured], rounds: int) -> dict[str, list[float]]:
     """Return the measured values of each side, one for each round.
 
-    Every round measures all sides and starts with another one, so that none always follows the same side.
+    Every round measures all sides, in another order (:func:`orders`).
 
     Args:
         sides: by name.
         rounds: number of rounds to keep, after one for warming up.
     """
-    names, figures = list(sides), {name: [] for name in sides}
-    for number in range(-1, rounds):
-        first = max(number, 0) % len(names)
-        for name in names[first:] + names[:first]:
-            figure = sides[name]()
-            if number >= 0:
-                figures[name].append(figure)
+    figures = {name: [] for name in sides}
+    for measure in sides.values():
+        measure()
+    for order in islice(orders([*sides]), rounds):
+        for name in order:
+            figures[name].append(sides[name]())
     return figures
+
+
+def orders(names: Sequence[str]) -> Iterator[list[str]]:
+    """Yield orders in which each name stands at each place, and directly after each other one, equally often.
+
+    The side before leaves its mark, above all by the memory that it has freed: with a fixed order, a training step of
+    densenet121 seemed to take 1.13 of the time of the same operators in torchvision. These are the balanced Latin
+    squares of Williams (1949): as many orders as names, or, if that is odd, twice as many; then they repeat.
+    """
+    count = len(names)
+    # 0, 1, n - 1, 2, n - 2, ...: all steps between neighbours differ.
+    zigzag = [(-1) ** (place + 1) * ((place + 1) // 2) for place in range(count)]
+    for number in itertools.count():
+        first, backwards = (number // 2, number % 2) if count % 2 else (number, False)
+        order = [names[(first + step) % count] for step in zigzag]
+        yield order[::-1] if backwards else order
 
 
 def cpu_seconds(call: Callable[[], object], repeat: int = 1) -> Measured:

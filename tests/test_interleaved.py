@@ -1,12 +1,14 @@
 import time
+from collections import Counter
+from itertools import islice, pairwise
 
 import pytest
 
 from mmcnn import interleaved
-from mmcnn.interleaved import cpu_seconds, in_turn, repeats, wall_seconds
+from mmcnn.interleaved import cpu_seconds, in_turn, orders, repeats, wall_seconds
 
 
-def test_every_round_has_all_sides_and_starts_with_another():
+def test_every_round_has_all_sides_in_another_order():
     order = []
 
     def side(name, figures):
@@ -18,7 +20,19 @@ def test_every_round_has_all_sides_and_starts_with_another():
 
     figures = in_turn({'a': side('a', [9, 1, 2, 3]), 'b': side('b', [8, 4, 5, 6]), 'c': side('c', [7, 7, 7, 7])}, 3)
     assert figures == {'a': [1, 2, 3], 'b': [4, 5, 6], 'c': [7, 7, 7]}
-    assert [''.join(order[i : i + 3]) for i in range(0, len(order), 3)] == ['abc', 'abc', 'bca', 'cab']
+    assert [''.join(order[i : i + 3]) for i in range(0, len(order), 3)] == ['abc', 'abc', 'cba', 'bca']
+
+
+@pytest.mark.parametrize('count', range(1, 10))
+def test_each_side_follows_each_other_and_has_each_place_equally_often(count):
+    names = [str(number) for number in range(count)]
+    rounds = [*islice(orders(names), count * (1 + count % 2))]
+    assert all(sorted(order) == names for order in rounds)
+    places = Counter((place, name) for order in rounds for place, name in enumerate(order))
+    followed = Counter(pair for order in rounds for pair in pairwise(order))
+    assert set(places.values()) == {1 + count % 2}
+    assert len(followed) == count * (count - 1)
+    assert set(followed.values()) <= {1 + count % 2}
 
 
 def test_the_mean_of_repeated_calls_is_the_figure(monkeypatch):
