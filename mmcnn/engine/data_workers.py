@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 from torch.utils.data import DataLoader, IterableDataset
 
 from mmcnn.compat import private_names
-from mmcnn.engine import shared_memory, small_tensors
+from mmcnn.engine import batch_transport, shared_memory
 from mmcnn.errors import TrainingError
 
 #: macOS and Windows do not tell who sent a signal: SIGTERM ends a worker there, whoever sent it.
@@ -39,7 +39,7 @@ def guard_workers(loader: DataLoader) -> None:
     process needs to finish its step. A worker that cannot send a batch prints the reason and ends; otherwise the main
     process would wait for that batch for ever. If workers cannot be started, a
     :class:`~mmcnn.errors.TrainingError` of one sentence is raised, and :func:`worker_death` explains those that die.
-    Small tensors are sent as bytes, see :mod:`mmcnn.engine.small_tensors`. Only affects workers that are started later.
+    Batches are sent as in :mod:`mmcnn.engine.batch_transport`. Only affects workers that are started later.
     """
     if loader.num_workers == 0 or isinstance(loader.multiprocessing_context, _WorkerContext):
         return
@@ -47,6 +47,7 @@ def guard_workers(loader: DataLoader) -> None:
     loader.multiprocessing_context = type('WorkerContext', (_WorkerContext, base), {})()
     loader.multiprocessing_context.is_iterable = isinstance(loader.dataset, IterableDataset)
     loader.worker_init_fn = partial(_begin, loader.worker_init_fn)
+    loader.collate_fn = batch_transport.LargeInOneBlock(loader.collate_fn)
 
 
 def worker_death(error: Exception) -> str | None:
@@ -188,7 +189,7 @@ def _begin(init: Callable[[int], object] | None, worker_id: int) -> None:
         parent = multiprocessing.parent_process().pid
         threading.Thread(target=_await_parent, args=(parent,), daemon=True).start()
     private_names.on_queue_feeder_error(_end_with)
-    small_tensors.send_as_bytes()
+    batch_transport.send_small_as_bytes()
     if init is not None:
         init(worker_id)
 
