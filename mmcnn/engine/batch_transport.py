@@ -1,12 +1,13 @@
 """How a batch gets from a data-loading process to the training: small tensors as bytes, large ones in one block.
 
 PyTorch sends each tensor as a file in shared memory, whose descriptor the main process fetches over a connection of its
-own. That takes about 0.2 ms for a tensor, in the thread that trains; a batch of detection has three or four tensors for
-each image, and the tiles of its mosaics besides if the device draws them.
+own. That takes about 0.2 ms for a tensor, in the thread that trains, and a batch of detection has three to six tensors
+for each image.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from multiprocessing.reduction import ForkingPickler
@@ -80,8 +81,8 @@ def _in_one_block(batch: Any) -> Any:
     large = {id(tensor): tensor for tensor in _tensors(batch) if _is_dense(tensor) and tensor.nbytes > SMALL}
     if len(large) < 2:
         return batch
-    starts = [*accumulate((-(-tensor.nbytes // _PLACE) * _PLACE for tensor in large.values()), initial=0)]
-    block = torch.empty(starts.pop(), dtype=torch.uint8)
+    *starts, size = accumulate((math.ceil(tensor.nbytes / _PLACE) * _PLACE for tensor in large.values()), initial=0)
+    block = torch.empty(size, dtype=torch.uint8)
     parts = {}
     for (key, tensor), start in zip(large.items(), starts, strict=True):
         part = _Part(block, start, start + tensor.nbytes, tensor.dtype, tuple(tensor.shape), tensor.stride())

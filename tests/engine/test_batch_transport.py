@@ -116,7 +116,7 @@ def test_a_batch_that_stays_is_not_copied():
     assert loader.collate_fn([LARGE])['image'] is LARGE['image']
 
 
-def test_the_main_process_still_shares_memory():
+def test_a_loader_that_is_not_guarded_sends_as_before():
     loader = DataLoader([TENSORS['boxes']], 1, num_workers=1, collate_fn=as_it_is)
-    ((tensor,),) = loader  # not guarded
+    ((tensor,),) = loader
     assert tensor.is_shared()
