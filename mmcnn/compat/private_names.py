@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,14 @@ __all__ = ['PRIVATE_NAMES', 'TRIED_WITH', 'BatchNorm', 'TorchDispatchMode', 'is_
 def on_queue_feeder_error(react: Callable[[Exception, Any], object]) -> None:
     """Call ``react(error, object)`` if a queue of this process cannot send an object, instead of printing the error."""
     Queue._on_queue_feeder_error = staticmethod(react)
+
+
+def stays_locked(event: Event, seconds: float) -> bool:
+    """Return whether the lock of an event stays taken for this time, as by a process that was killed with it."""
+    if not event._cond.acquire(timeout=seconds):
+        return True
+    event._cond.release()
+    return False
 
 
 def delete_unstarted_iterators_quietly() -> None:

@@ -33,6 +33,10 @@ PRIVATE_NAMES = (
         'a worker that cannot deliver a batch must end', 'an argument of Queue',
     ),
     PrivateName(
+        'multiprocessing.synchronize.Event._cond', 'stays_locked',
+        'a killed worker may hold the lock of the event that ends an iterator', 'set() with a timeout',
+    ),
+    PrivateName(
         'torch.utils.data.dataloader._MultiProcessingDataLoaderIter.__del__', 'delete_unstarted_iterators_quietly',
         'it fails with a traceback if the workers could not be started',
         'a fixed https://github.com/pytorch/pytorch/issues/64895',

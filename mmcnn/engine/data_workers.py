@@ -26,6 +26,8 @@ from mmcnn.errors import TrainingError
 _TELLS_SENDER = hasattr(signal, 'sigwaitinfo')
 #: Seconds until the system reports the end of a process whose connection is closed.
 _JOIN = 0.2
+#: Seconds to wait for a lock that processes hold for microseconds, unless they are killed meanwhile.
+_PATIENCE = 1.0
 _contexts: weakref.WeakSet[_WorkerContext] = weakref.WeakSet()
 Given = TypeVar('Given')
 
@@ -106,10 +108,19 @@ class _ShutDown(Event):
 
     #: Whether a worker may end by itself; readable without the lock, which a killed worker may hold.
     ends_workers = False
+    _is_set_here = False
 
     def set(self) -> None:
-        self.ends_workers = True
-        super().set()
+        self.ends_workers = self._is_set_here = True
+        if not private_names.stays_locked(self, _PATIENCE):
+            super().set()
+            return
+        for each in _started():  # those that live would wait for the lock as well
+            if each.shut_down is self:
+                each.process.terminate()
+
+    def is_set(self) -> bool:
+        return self._is_set_here or super().is_set()
 
 
 class _Worker(NamedTuple):

@@ -63,6 +63,16 @@ def feeder():
     assert parameters(multiprocessing.queues.Queue._on_queue_feeder_error) == ['e', 'obj']
 
 
+def locks():
+    context = multiprocessing.get_context('fork')
+    event = context.Event()
+    assert not private_names.stays_locked(event, 0.01)
+    holder = context.Process(target=event._cond.acquire)  # ends with it
+    holder.start()
+    holder.join()
+    assert private_names.stays_locked(event, 0.01)
+
+
 def iterators():
     iterator = iter(DataLoader(range(2), num_workers=1, multiprocessing_context='fork'))
     assert len(iterator._workers_status) == 1
@@ -336,6 +346,7 @@ LOOP = 'mmengine.runner.EpochBasedTrainLoop'
 ITERATOR = 'torch.utils.data.dataloader._MultiProcessingDataLoaderIter'
 CHECKS = {
     'multiprocessing.queues.Queue._on_queue_feeder_error': feeder,
+    'multiprocessing.synchronize.Event._cond': locks,
     f'{ITERATOR}.__del__': iterators,
     f'{ITERATOR}._workers_status': iterators,
     f'{ITERATOR}._shutdown_workers': workers,

@@ -308,3 +308,22 @@ def test_a_worker_that_died_while_it_handed_a_batch_over_is_found():
     )
     with contextlib.suppress(RuntimeError):  # PyTorch notices it, too
         iterator._shutdown_workers()
+
+
+def test_a_worker_that_was_killed_with_the_lock_of_the_shut_down_does_not_block_it():
+    """Then neither the main process nor other workers could read or set the event."""
+    loader = DataLoader(
+        Slow(range(50)), batch_size=1, num_workers=2, worker_init_fn=started, multiprocessing_context='fork'
+    )
+    guard_workers(loader)
+    iterator = iter(loader)
+    next(iterator)
+    killed = multiprocessing.get_context('fork').Process(target=iterator._workers_done_event._cond.acquire)
+    killed.start()
+    killed.join()
+    workers, start = iterator._workers, time.monotonic()
+    del iterator
+    assert time.monotonic() - start < 4
+    assert all(worker.exitcode is not None for worker in workers)
+    assert worker_death(BROKEN) is None  # they were not found dead, but ended
+    assert len(list(loader)) == 50
