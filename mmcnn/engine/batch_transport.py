@@ -1,122 +1,117 @@
-"""How a batch gets from a data-loading process to the training: small tensors as bytes, large ones in one block.
+"""How a batch travels from a data-loading process to the training: in one block of shared memory.
 
 PyTorch sends each tensor as a file in shared memory, whose descriptor the main process fetches over a connection of its
 own. That takes about 0.2 ms for a tensor, in the thread that trains, and a batch of detection has three to six tensors
-for each image.
+for each image. Here the whole batch is one block. What goes through the pipe is always less than a page, which is
+written at once: a process that is killed leaves no message of which the reader would await the rest.
 """
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Callable, Iterator, Mapping
-from itertools import accumulate
-from multiprocessing.reduction import ForkingPickler
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.multiprocessing.reductions import reduce_tensor
 from torch.utils.data import get_worker_info
 
-#: Largest size in bytes of a tensor that is sent as bytes. Beyond it, copying takes longer than fetching a descriptor.
+#: Largest size in bytes of an array that is copied where it arrives; larger ones keep the memory of their whole batch.
 SMALL = 1 << 18
 #: Bytes between possible places in a block: a cache line, also a multiple of the size of every type.
 _PLACE = 64
-_OF_NUMPY = {
-    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
-    *(torch.float16, torch.float32, torch.float64),
-}
 
 
-def send_small_as_bytes() -> None:
-    """Make this process send small tensors as bytes, whoever receives them; they arrive as ordinary tensors."""
-    ForkingPickler.register(Tensor, _reduce)
+class InOneBlock:
+    """A collate function whose batches leave a data-loading process in one block of memory, and arrive unchanged.
 
-
-def _reduce(tensor: Tensor) -> tuple[Callable, tuple]:
-    if _is_plain(tensor) and tensor.dtype in _OF_NUMPY and tensor.nbytes <= SMALL:
-        return torch.from_numpy, (tensor.numpy(force=True),)  # also of a view with a pending change of sign
-    return reduce_tensor(tensor)
-
-
-class LargeInOneBlock:
-    """A collate function whose large tensors leave a data-loading process together; they arrive as ordinary tensors.
-
-    They share their memory, which is freed with the last of them.
+    Large tensors and arrays of a batch share its memory, which is freed with the last of them.
 
     Args:
-        collate: makes a batch of samples. Tensors are found in dicts, lists and tuples of the batch, at any depth.
+        collate: makes a batch of samples: anything that can be pickled.
     """
 
     def __init__(self, collate: Callable[[list], Any]) -> None:
         self.collate = collate
 
     def __call__(self, samples: list) -> Any:
-        """Return the batch, to be sent if this is a data-loading process."""
+        """Return the batch, in a block if this is a data-loading process."""
         batch = self.collate(samples)
-        return batch if get_worker_info() is None else _in_one_block(batch)
+        return batch if get_worker_info() is None else _block_of(batch)
 
 
-class _Part(NamedTuple):
-    """A tensor that is sent as a part of a block of bytes."""
+class _Block(NamedTuple):
+    """The sizes of some pieces (int64), and the pieces: a pickled batch and the large buffers in it."""
 
-    block: Tensor
-    start: int
-    end: int
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
+    memory: Tensor
+    count: int
 
     def __reduce__(self) -> tuple[Callable, tuple]:
-        return _tensor_of, tuple(self)
+        return _batch_of, tuple(self)
 
 
-def _tensor_of(
-    block: Tensor, start: int, end: int, dtype: torch.dtype, shape: tuple[int, ...], stride: tuple[int, ...]
-) -> Tensor:
-    return block[start:end].view(dtype).as_strided(shape, stride)
+def _block_of(batch: Any) -> _Block:
+    large = []
+
+    def is_small(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes > SMALL:
+            large.append(raw)
+        return raw.nbytes <= SMALL
+
+    stream = io.BytesIO()
+    _Pickler(stream, pickle.HIGHEST_PROTOCOL, buffer_callback=is_small).dump(batch)
+    pieces = [stream.getbuffer(), *large]
+    sizes = np.array([piece.nbytes for piece in pieces])
+    *places, end = _places(sizes)
+    memory = torch.empty(end, dtype=torch.uint8)
+    array = memory.numpy()
+    array[: sizes.nbytes] = sizes.view(np.uint8)
+    for place, piece in zip(places, pieces, strict=True):
+        array[place : place + piece.nbytes] = piece
+    return _Block(memory, len(pieces))
 
 
-def _in_one_block(batch: Any) -> Any:
-    large = {id(tensor): tensor for tensor in _tensors(batch) if _is_dense(tensor) and tensor.nbytes > SMALL}
-    if len(large) < 2:
-        return batch
-    *starts, size = accumulate((math.ceil(tensor.nbytes / _PLACE) * _PLACE for tensor in large.values()), initial=0)
-    block = torch.empty(size, dtype=torch.uint8)
-    parts = {}
-    for (key, tensor), start in zip(large.items(), starts, strict=True):
-        part = _Part(block, start, start + tensor.nbytes, tensor.dtype, tuple(tensor.shape), tensor.stride())
-        _tensor_of(*part).copy_(tensor)
-        parts[key] = part
-    return _replaced(batch, parts)
+def _batch_of(memory: Tensor, count: int) -> Any:
+    array = memory.numpy()
+    sizes = array[: 8 * count].view(np.int64)
+    pieces = [array[place : place + size] for place, size in zip(_places(sizes), sizes, strict=False)]
+    return pickle.loads(pieces[0], buffers=pieces[1:])
+
+
+def _places(sizes: np.ndarray) -> Iterator[int]:
+    """Yield where each piece begins, and where the last one ends."""
+    place = sizes.nbytes
+    for size in (0, *sizes.tolist()):
+        place = math.ceil((place + size) / _PLACE) * _PLACE
+        yield place
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles tensors as arrays, which may be kept apart; others than plain ones as PyTorch does."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if type(value) is not Tensor or not _is_plain(value):
+            return NotImplemented
+        value = value.resolve_conj().resolve_neg()
+        if not _is_dense(value):
+            value = value.contiguous()
+        array = value.as_strided((value.numel(),), (1,)).view(torch.uint8).numpy()
+        return _tensor_of, (array, value.dtype, tuple(value.shape), value.stride())
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    return tensor.device.type == 'cpu' and tensor.layout == torch.strided and not tensor.requires_grad
+    is_plain = tensor.device.type == 'cpu' and tensor.layout == torch.strided
+    return is_plain and not tensor.requires_grad and not tensor.is_quantized
 
 
 def _is_dense(tensor: Tensor) -> bool:
-    """Return whether a tensor's elements fill a piece of memory without gaps, in whatever order of dimensions."""
-    if type(tensor) is not Tensor or not _is_plain(tensor) or tensor.is_quantized:
-        return False
-    order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
-    return tensor.permute(order).is_contiguous()
+    """Return whether the elements fill a piece of memory without gaps, in whatever order of dimensions."""
+    return tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True)).is_contiguous()
 
 
-def _tensors(batch: Any) -> Iterator[Tensor]:
-    if isinstance(batch, Tensor):
-        yield batch
-    elif type(batch) in (dict, list, tuple):
-        for value in batch.values() if type(batch) is dict else batch:
-            yield from _tensors(value)
-
-
-def _replaced(batch: Any, parts: Mapping[int, _Part]) -> Any:
-    """Return the batch with tensors replaced, by their id, in new containers."""
-    if isinstance(batch, Tensor):
-        return parts.get(id(batch), batch)
-    if type(batch) is dict:
-        return {key: _replaced(value, parts) for key, value in batch.items()}
-    if type(batch) in (list, tuple):
-        return type(batch)(_replaced(value, parts) for value in batch)
-    return batch
+def _tensor_of(array: np.ndarray, dtype: torch.dtype, shape: Sequence[int], stride: Sequence[int]) -> Tensor:
+    return torch.from_numpy(array).view(dtype).as_strided(shape, stride)

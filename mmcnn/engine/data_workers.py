@@ -19,7 +19,8 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 from torch.utils.data import DataLoader, IterableDataset
 
 from mmcnn.compat import private_names
-from mmcnn.engine import batch_transport, shared_memory
+from mmcnn.engine import shared_memory
+from mmcnn.engine.batch_transport import InOneBlock
 from mmcnn.errors import TrainingError
 
 #: macOS and Windows do not tell who sent a signal: SIGTERM ends a worker there, whoever sent it.
@@ -49,7 +50,7 @@ def guard_workers(loader: DataLoader) -> None:
     loader.multiprocessing_context = type('WorkerContext', (_WorkerContext, base), {})()
     loader.multiprocessing_context.is_iterable = isinstance(loader.dataset, IterableDataset)
     loader.worker_init_fn = partial(_begin, loader.worker_init_fn)
-    loader.collate_fn = batch_transport.LargeInOneBlock(loader.collate_fn)
+    loader.collate_fn = InOneBlock(loader.collate_fn)
 
 
 def worker_death(error: Exception) -> str | None:
@@ -200,7 +201,6 @@ def _begin(init: Callable[[int], object] | None, worker_id: int) -> None:
         parent = multiprocessing.parent_process().pid
         threading.Thread(target=_await_parent, args=(parent,), daemon=True).start()
     private_names.on_queue_feeder_error(_end_with)
-    batch_transport.send_small_as_bytes()
     if init is not None:
         init(worker_id)
 

@@ -274,9 +274,10 @@ class FullSharedMemory:
 def test_a_worker_that_cannot_hand_a_batch_over_says_why_and_ends(capfd):
     batches = [FullSharedMemory()]
     loader = DataLoader(
-        batches, batch_size=1, num_workers=1, collate_fn=lambda batch: batch, multiprocessing_context='fork', timeout=20
+        batches, batch_size=1, num_workers=1, collate_fn=None, multiprocessing_context='fork', timeout=20
     )
     guard_workers(loader)
+    loader.collate_fn = lambda batch: batch  # which is not put in a block, but fails as the sending of one
     with pytest.raises(RuntimeError):
         next(iter(loader))
     assert 'data-loading process' in worker_death(BROKEN)
