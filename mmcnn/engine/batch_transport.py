@@ -65,7 +65,7 @@ def _block_of(batch: Any) -> _Block:
     stream = io.BytesIO()
     _Pickler(stream, pickle.HIGHEST_PROTOCOL, buffer_callback=is_small).dump(batch)
     pieces = [stream.getbuffer(), *large]
-    sizes = np.array([piece.nbytes for piece in pieces])
+    sizes = np.array([piece.nbytes for piece in pieces], np.int64)
     *places, end = _places(sizes)
     memory = torch.empty(end, dtype=torch.uint8)
     array = memory.numpy()
