@@ -3,9 +3,17 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from mmengine.registry import DefaultScope
 
 from mmcnn.datasets.mosaic.plan import Source
 from mmcnn.datasets.mosaic.render import Renderer
+
+
+@pytest.fixture(autouse=True)
+def _default_scope():
+    """Find MMDetection's transforms by their plain names, whatever scope an earlier test has left."""
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
 
 
 @pytest.fixture(scope='session')
