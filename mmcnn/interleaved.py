@@ -31,9 +31,9 @@ def in_turn(sides: Mapping[str, Measured], rounds: int) -> dict[str, list[float]
 def orders(names: Sequence[str]) -> Iterator[list[str]]:
     """Yield orders in which each name stands at each place, and directly after each other one, equally often.
 
-    The side before leaves its mark, above all by the memory that it has freed: with a fixed order, a training step of
-    densenet121 seemed to take 1.13 of the time of the same operators in torchvision. These are the balanced Latin
-    squares of Williams (1949): as many orders as names, or twice as many of an odd number; then they repeat.
+    The side before leaves its mark: what it has freed decides how much of a step's memory the kernel must provide anew.
+    These are the balanced Latin squares of Williams (1949): as many orders as names, or twice as many of an odd number;
+    then they repeat.
     """
     # 0, 1, -1, 2, -2, ...: modulo the number of names, all steps between neighbours differ.
     zigzag = [(-1) ** (place + 1) * ((place + 1) // 2) for place in range(len(names))]

@@ -51,7 +51,7 @@ def sweep(
     kept = np.arange(0)
     # Infinite and undefined coordinates compare false and so suppress nothing; no warning is needed.
     with np.errstate(all='ignore'):
-        for first in range(0, len(boxes), max(part, 1)):
+        for first in range(0, len(boxes), part or 1):
             candidates = np.concatenate([kept, np.arange(first, min(first + part, len(boxes)))])
             greedy = _GreedySweep(boxes[candidates], labels[candidates], np.float32(iou_threshold), offset, kind)
             kept = candidates[greedy.run(max_keep, len(kept))]
@@ -83,7 +83,7 @@ class _GreedySweep:
         # In float64 the sum cannot round below a float32 edge that it reaches, so no touching pair is lost.
         self.stop = apart + np.searchsorted(left_edges, self.x2.astype(np.float64) + offset, side='right')
         # Of the boxes that start within another one, an equal share has its label.
-        touching = (self.stop - self.start).sum() / max(len(boxes), 1) ** 2 / max(len(classes), 1)
+        touching = (self.stop - self.start).mean() / len(boxes) / len(classes)
         self.block_size = BLOCK_SIZE if touching * BLOCK_SIZE <= CROWDED else CROWDED_BLOCK_SIZE
 
     def run(self, max_keep: int | None = None, kept_before: int = 0) -> np.ndarray:

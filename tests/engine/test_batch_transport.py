@@ -36,7 +36,7 @@ TENSORS = {
 
 
 class Named(Dataset):
-    """A data set of the tensors above; each sample names the way it takes."""
+    """A data set of the tensors above, each with its name."""
 
     def __len__(self) -> int:
         return len(TENSORS)

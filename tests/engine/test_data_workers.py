@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from mmcnn.engine import data_workers
+from mmcnn.engine import batch_transport, data_workers
 from mmcnn.engine.data_workers import forget_deaths, guard_workers, worker_death
 from mmcnn.errors import TrainingError
 
@@ -266,18 +266,13 @@ def test_workers_of_every_start_method(method):
     assert f'pid {worker.pid}, has died (Killed);' in worker_death(BROKEN)
 
 
-class FullSharedMemory:
-    def __reduce__(self):
+def test_a_worker_that_cannot_hand_a_batch_over_says_why_and_ends(capfd, monkeypatch):
+    def full(block):
         raise RuntimeError('unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)')
 
-
-def test_a_worker_that_cannot_hand_a_batch_over_says_why_and_ends(capfd):
-    batches = [FullSharedMemory()]
-    loader = DataLoader(
-        batches, batch_size=1, num_workers=1, collate_fn=None, multiprocessing_context='fork', timeout=20
-    )
+    loader = DataLoader(range(1), batch_size=1, num_workers=1, multiprocessing_context='fork', timeout=20)
     guard_workers(loader)
-    loader.collate_fn = lambda batch: batch  # which is not put in a block, but fails as the sending of one
+    monkeypatch.setattr(batch_transport._Block, '__reduce__', full)
     with pytest.raises(RuntimeError):
         next(iter(loader))
     assert 'data-loading process' in worker_death(BROKEN)
