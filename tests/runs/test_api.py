@@ -236,12 +236,12 @@ def test_processes_that_do_not_know_of_each_other_are_refused(shapes, here, monk
     assert not list(here.iterdir())
 
 
+#: torchrun's processes share one stdout without buffers, where ``print`` writes word by word, so each writes a file.
 RANK = """
-import sys, torch, mmcnn
+import os, sys, pathlib, mmcnn
 result = mmcnn.train(sys.argv[1], data=sys.argv[2], epochs=1, launcher='pytorch', img_size=64, batch_size=2, workers=0,
                      device='cpu', cfg_options={'model.widen_factor': 0.0625, 'model.deepen_factor': 0.33})
-print('rank', torch.distributed.get_rank() if torch.distributed.is_initialized() else '?', result.work_dir,
-      result.best, result.last, flush=True)
+pathlib.Path(f'rank{os.environ["RANK"]}.txt').write_text(f'{result.work_dir} {result.best} {result.last}')
 """
 
 
@@ -257,9 +257,9 @@ def test_ranks_agree_on_a_new_folder(shapes, here):
         capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'), check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
-    lines = [line.split()[2:] for line in result.stdout.splitlines() if line.startswith('rank ')]
+    paths = [(here / f'rank{rank}.txt').read_text().split() for rank in range(2)]
     folder = f'{taken}-2'
-    assert lines == [[folder, f'{folder}/best.pth', f'{folder}/last.pth']] * 2
+    assert paths == [[folder, f'{folder}/best.pth', f'{folder}/last.pth']] * 2
     assert sorted(path.name for path in (here / 'work_dirs').iterdir()) == [f'{CONFIG}-data', f'{CONFIG}-data-2']
 
 
