@@ -106,9 +106,10 @@ class Fit:
             image = cv2.resize(image, (width, height), interpolation=interpolation)
         full = self.padded(height, width)
         top, left = ((full[0] - height) // 2, (full[1] - width) // 2) if self.place == 'centre' else (0, 0)
-        canvas = np.empty((*full, 3), dtype)
-        canvas[:] = self.value
-        canvas[top : top + height, left : left + width] = image
+        bottom, right = full[0] - height - top, full[1] - width - left
+        image = image.astype(dtype, copy=False)
+        # NumPy would fill the canvas three numbers at a time.
+        canvas = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=self.value)
         return Fitted(canvas, (height, width), (top, left), (width / w, height / h), (h, w))
 
     def resized(self, h: int, w: int) -> tuple[int, int]:

@@ -5,15 +5,17 @@ from collections.abc import Iterator
 import numpy as np
 
 NMS_KINDS = ('iou', 'greedy_diou', 'diou')
-# Number of boxes that are decided together: many keep the Python loop short; few, where many touch each other, waste
-# little work on boxes that the block itself suppresses.
-BLOCK_SIZE, CROWDED_BLOCK_SIZE = 512, 128
-# A block is crowded if its boxes touch this many later ones on average.
-CROWDED = 20
+# Number of boxes that are decided together: many keep the Python loop short; few, where many overlap or only the best
+# are kept, waste little work on boxes that the block itself suppresses or that are not needed.
+BLOCK_SIZE, CROWDED_BLOCK_SIZE, MIN_BLOCK_SIZE = 512, 192, 128
+# A block is crowded if its boxes are compared with this many later ones on average.
+CROWDED = 10
 # Where only the best boxes are kept, the candidates are taken in parts, so that those after the last kept box cost
 # nothing. A part has this many times as many candidates as boxes are kept, and not fewer than MIN_PART.
 CANDIDATES_PER_KEPT = 4
 MIN_PART = 1024
+# How far below the threshold an IoU may be that is still computed.
+MARGIN = 1e-3
 # Number of pairs that are compared together, so that memory stays below 100 MB however many boxes overlap.
 MAX_PAIRS = 1 << 20
 
@@ -64,10 +66,12 @@ class _GreedySweep:
     """Greedy suppression over boxes in score order.
 
     Block by block: the block's own survivors are found, then all later boxes that they suppress are removed. Only
-    pairs of one label whose x extents touch are compared; a pair without intersection cannot exceed a threshold >= 0.
+    pairs of one label are compared whose x extents overlap enough: their IoU is at most their overlap in x over the
+    width of either box.
 
-    A box occupies the integer interval [start, stop): ranks of its left and right edge among all left edges, plus a
-    distance per label that keeps labels apart exactly. Two boxes can intersect only if one starts within the other.
+    A box occupies the integer interval [start, stop): ranks of its left edge, and of the last one that overlaps it
+    enough, among all left edges, plus a distance per label that keeps labels apart exactly. One box can suppress
+    another only if one of them starts within the other's interval.
     """
 
     def __init__(self, boxes: np.ndarray, labels: np.ndarray, threshold: np.float32, offset: int, kind: str) -> None:
@@ -80,9 +84,12 @@ class _GreedySweep:
         classes, rank = np.unique(labels, return_inverse=True)
         apart = rank * (len(boxes) + 1)
         self.start = apart + np.searchsorted(left_edges, self.x1)
-        # In float64 the sum cannot round below a float32 edge that it reaches, so no touching pair is lost.
-        self.stop = apart + np.searchsorted(left_edges, self.x2.astype(np.float64) + offset, side='right')
-        # Of the boxes that start within another one, an equal share has its label.
+        # An IoU above the threshold needs that share of this box's width to the right of the other one's start. In
+        # float64 and with a margin far above float32's rounding, so that no such pair is lost.
+        end = self.x2.astype(np.float64) + offset
+        last_start = end - max(float(threshold) - MARGIN, 0.0) * (end - self.x1)
+        self.stop = apart + np.searchsorted(left_edges, last_start, side='right')
+        # Of the boxes that start within another one's interval, an equal share has its label.
         touching = (self.stop - self.start).mean() / len(boxes) / len(classes)
         self.block_size = BLOCK_SIZE if touching * BLOCK_SIZE <= CROWDED else CROWDED_BLOCK_SIZE
 
@@ -91,11 +98,14 @@ class _GreedySweep:
 
         The first ``kept_before`` boxes are known not to suppress each other.
         """
+        block_size = self.block_size
+        if max_keep is not None:
+            block_size = min(block_size, max(max_keep * 3 // 2, MIN_BLOCK_SIZE))
         alive = np.ones(len(self.x1), bool)
         waiting = np.arange(len(self.x1))
         waiting_by_start = self._by_start(waiting)
         while waiting.size:
-            block = waiting[: kept_before or self.block_size]
+            block = waiting[: kept_before or block_size]
             if not kept_before:
                 self._suppress_within(block, alive)
             kept_before = 0

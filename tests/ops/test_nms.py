@@ -93,6 +93,27 @@ def test_equals_definition(kind, offset, small, monkeypatch):
             assert kept == plain_nms(boxes, scores, threshold, offset, kind)
 
 
+@pytest.mark.parametrize('offset', [0, 1])
+@pytest.mark.parametrize('threshold', [0.0005, 0.3, 0.65, 0.999])
+def test_no_pair_at_the_threshold_is_lost(threshold, offset):
+    """A box at the right or left end of another one overlaps it as late in x as a suppressed box can."""
+    generator = np.random.default_rng(0)
+    start, width = generator.uniform(-5000, 5000, 300), generator.uniform(20, 900, 300)
+    top = generator.uniform(0, 100, 300)
+    ends = [start, top, start + width, top + 40]
+    share = (width + offset) * threshold - offset + generator.integers(-2, 3, 300) * 1e-4
+    inner = [np.where(np.arange(300) % 2, start, start + width - share), top, start + width, top + 40]
+    inner[2] = np.where(np.arange(300) % 2, start + share, inner[2])
+    boxes = torch.tensor(np.concatenate([np.stack(ends, 1), np.stack(inner, 1)]), dtype=torch.float32)
+    scores, labels = torch.linspace(1, 0.1, 600), torch.arange(300).repeat(2)
+    kept = [nms(boxes[labels == label], scores[labels == label], threshold, offset).tolist() for label in range(300)]
+    assert kept == [
+        plain_nms(boxes[labels == label], scores[labels == label], threshold, offset) for label in range(300)
+    ]
+    if threshold > 0.01:
+        assert 50 < sum(len(each) == 1 for each in kept) < 250
+
+
 @pytest.mark.slow
 def test_more_boxes_than_a_block():
     boxes, scores = random_boxes(1300, seed=3)
