@@ -28,6 +28,7 @@ from mmcnn.runs.console_hook import ConsoleHook
 from mmcnn.runs.console_runner import runner_for
 from mmcnn.runs.fine_tuning import FineTuningHook
 from mmcnn.runs.first_use import FirstUseHook
+from mmcnn.runs.folding_hook import FoldingHook
 from mmcnn.runs.head import evaluation_rows, file_datasets, shown_path, training_rows, unwrapped
 from mmcnn.runs.history_hook import HistoryHook, counts_epochs
 from mmcnn.runs.performance import PerformanceHook, use_tf32
@@ -102,7 +103,7 @@ def train(
             initial = _InitialWeights(checkpoint, allow_head_mismatch)
         if initial is not None:
             runner.register_hook(initial)
-        for hook in (PerformanceHook(), PrecisionHook(), FirstUseHook(), HistoryHook(), *hooks):
+        for hook in (PerformanceHook(), PrecisionHook(), FoldingHook(), FirstUseHook(), HistoryHook(), *hooks):
             runner.register_hook(hook)
         runner.register_hook(
             ConsoleHook(
