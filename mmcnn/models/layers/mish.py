@@ -1,7 +1,8 @@
-"""Mish: PyTorch's, and faster ones on a CPU, for inference and for training in bfloat16."""
+"""Mish: PyTorch's, and faster ones on a CPU, for inference and for training."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,11 +12,10 @@ from torch.nn import functional as F
 from mmcnn.compat.onednn import is_watched
 from mmcnn.registry import MODELS
 
-#: Number of elements that are computed at a time, so that intermediate results stay in the cache.
-_CHUNK = 1 << 15
-#: The same for inference, for each thread.
+#: Number of elements that a thread computes at a time, so that intermediate results stay in its cache. PyTorch gives a
+#: thread no fewer than half of it.
 _CHUNK_OF_THREAD = 1 << 16
-#: Maps of fewer elements are left to PyTorch's kernel in inference.
+#: In float32 and in inference, maps of fewer elements are left to PyTorch's kernel.
 _LEAST = 1 << 14
 #: Above this Mish is the identity in float32, and the square of the exponential would soon be infinite.
 _LARGEST = 30.0
@@ -26,18 +26,21 @@ class Mish(nn.Mish):
     """``x * tanh(softplus(x))`` (Misra, arXiv 1908.08681).
 
     PyTorch's kernels compute an exponential, a logarithm and a hyperbolic tangent each way, which is a third of a step
-    and a quarter or more of the inference of a YOLOv4 on a CPU. There, maps are computed from their sigmoid in
-    inference, in a third of the time and with the same precision. In training in bfloat16, the derivative is computed
-    at the same time and kept instead of ``x``.
+    and a quarter or more of the inference of a YOLOv4 on a CPU. There, maps are computed from their sigmoid, in a third
+    of the time and with the same precision, and their derivative from one exponential. In training in bfloat16, the
+    derivative is computed at the same time and kept instead of ``x``.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply Mish to a tensor of any shape."""
         if is_watched() or type(x) is not Tensor or not x.is_cpu or x.dtype not in (torch.float32, torch.bfloat16):
             return F.mish(x)
-        if torch.is_grad_enabled() and x.requires_grad:
-            return _MishWithSlope.apply(x) if x.dtype is torch.bfloat16 else F.mish(x)
-        return F.mish(x) if x.numel() < _LEAST else _from_sigmoid(x, self.inplace)
+        trains = torch.is_grad_enabled() and x.requires_grad
+        if trains and x.dtype is torch.bfloat16:
+            return _MishWithSlope.apply(x)
+        if x.numel() < _LEAST:
+            return F.mish(x)
+        return _MishFromSigmoid.apply(x) if trains else _from_sigmoid(x, self.inplace)
 
 
 def _from_sigmoid(x: Tensor, overwrite: bool) -> Tensor:
@@ -45,12 +48,8 @@ def _from_sigmoid(x: Tensor, overwrite: bool) -> Tensor:
     if not _is_dense(x):
         x, overwrite = x.contiguous(), True
     out = x if overwrite else torch.empty_like(x)
-    chunk = min(_CHUNK_OF_THREAD * torch.get_num_threads(), x.numel())
-    v, s, w = (torch.empty(chunk) for _ in range(3))
     two = torch.tensor(2.0)
-    for given, value in zip(_in_memory_order(x, chunk), _in_memory_order(out, chunk), strict=True):
-        if len(given) < len(s):
-            v, s, w = (buffer[: len(given)] for buffer in (v, s, w))
+    for given, value, v, s, w in _in_chunks(x, out, buffers=3):
         exact = given if given.dtype is v.dtype else v.copy_(given)
         torch.sigmoid(exact, out=s)
         torch.sub(two, s, out=w).mul_(s)
@@ -67,32 +66,67 @@ def _is_dense(x: Tensor) -> bool:
     return x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
 
 
-def _in_memory_order(x: Tensor, chunk: int) -> tuple[Tensor, ...]:
-    """Return the elements of a dense tensor in chunks, whatever the order of its dimensions."""
-    return x.as_strided((x.numel(),), (1,)).split(chunk)
+def _in_chunks(*tensors: Tensor, buffers: int) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the elements of dense tensors of one layout in chunks (N,), and as many float32 buffers (N,)."""
+    number = tensors[0].numel()
+    chunk = min(_CHUNK_OF_THREAD * torch.get_num_threads(), number)
+    whole = [torch.empty(chunk) for _ in range(buffers)]
+    for parts in zip(*(each.as_strided((number,), (1,)).split(chunk) for each in tensors), strict=True):
+        yield *parts, *(buffer[: len(parts[0])] for buffer in whole)
+
+
+def _terms(v: Tensor, low: Tensor, e: Tensor, n: Tensor, r: Tensor) -> None:
+    """Compute the terms of Mish, v n r, and its derivative, (n + 4 low r) r; all are (N,) float32.
+
+    With e = exp(v): low = v e (1 + e), n = e (e + 2) and r = 1 / (n + 2).
+    """
+    torch.exp(torch.clamp(v, max=_LARGEST, out=low), out=e)
+    torch.addcmul(e, e, e, out=r)
+    torch.add(r, e, out=n)
+    low.mul_(r)
+    torch.add(n, 2, out=r).reciprocal_()
+
+
+def _slope(low: Tensor, n: Tensor, r: Tensor) -> Tensor:
+    """Return the derivative in ``n``."""
+    return n.addcmul_(low, r, value=4).mul_(r)
+
+
+class _MishFromSigmoid(torch.autograd.Function):
+    """For float32: keeps ``x``, as PyTorch does, and can be differentiated again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return _from_sigmoid(x, overwrite=False)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph
+            share = F.softplus(x).tanh()
+            return gradient * (share + x * x.sigmoid() * (1 - share.square()))
+        x = x if _is_dense(x) else x.contiguous()
+        if gradient.stride() != x.stride():
+            gradient = torch.empty_like(x).copy_(gradient)
+        product = torch.empty_like(x)
+        for given, outer, out, low, e, n, r in _in_chunks(x, gradient, product, buffers=4):
+            _terms(given, low, e, n, r)
+            torch.mul(outer, _slope(low, n, r), out=out)
+        return product
 
 
 class _MishWithSlope(torch.autograd.Function):
-    """With e = exp(x), n = e (e + 2) and r = 1 / (n + 2), Mish is x n r and its derivative n r + 4 x e (1 + e) r^2."""
+    """For bfloat16: keeps the derivative."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         x = x if _is_dense(x) else x.contiguous()
         y, slope = torch.empty_like(x), torch.empty_like(x)
-        flat = [_in_memory_order(each, _CHUNK) for each in (x, y, slope)]
-        buffers = [torch.empty(min(_CHUNK, x.numel())) for _ in range(5)]
-        for given, value, derivative in zip(*flat, strict=True):
-            if len(given) < len(buffers[0]):
-                buffers = [buffer[: len(given)] for buffer in buffers]
-            v, low, e, n, r = buffers
-            v.copy_(given)
-            torch.exp(torch.clamp(v, max=_LARGEST, out=low), out=e)
-            torch.add(e, 2, out=n).mul_(e)
-            torch.add(n, 2, out=r).reciprocal_()
-            share = n.mul_(r)
-            e.addcmul_(e, e).mul_(low).mul_(r).mul_(r)
-            value.copy_(v.mul_(share))
-            derivative.copy_(share.add_(e, alpha=4))
+        for given, value, derivative, v, low, e, n, r in _in_chunks(x, y, slope, buffers=5):
+            _terms(v.copy_(given), low, e, n, r)
+            value.copy_(torch.mul(n, r, out=e).mul_(v))
+            derivative.copy_(_slope(low, n, r))
         ctx.save_for_backward(slope)
         return y
 

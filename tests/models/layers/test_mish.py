@@ -1,4 +1,4 @@
-"""Mish on the CPU against float64: in bfloat16 for every finite number of the type, in inference also in float32."""
+"""Mish on the CPU against float64: in float32, and in bfloat16 for every finite number of the type."""
 
 import pytest
 import torch
@@ -69,6 +69,57 @@ def test_inference_is_as_precise_as_pytorchs(threads):
     torch.testing.assert_close(Mish()(special), F.mish(special), rtol=0, atol=0, equal_nan=True)
 
 
+def test_training_in_float32_is_as_precise_as_pytorchs():
+    x = torch.linspace(-110, 40, 600_001)
+    wide = x.double().requires_grad_()
+    F.mish(wide).sum().backward()
+    slopes = []
+    for mish in (Mish(), F.mish):
+        leaf = x.clone().requires_grad_()
+        y = mish(leaf)
+        y.sum().backward()
+        slopes.append(leaf.grad)
+        assert torch.equal(y.detach(), Mish()(x)) == (mish is not F.mish)
+    errors = [(slope - wide.grad).abs() for slope in slopes]
+    assert errors[0].max() < 4e-7 and errors[0].max() < errors[1].max()
+    left = x < -5  # where the slope is small
+    errors = [(error[left] / wide.grad[left].abs()).nan_to_num(0)[x[left] > -80].max() for error in errors]
+    assert errors[0] < 2e-6 and errors[0] < 1.5 * errors[1]
+    special = torch.tensor([float('inf'), float('nan'), 0.0, -0.0, 300.0, -300.0]).repeat(_LEAST).requires_grad_()
+    (found,) = torch.autograd.grad(Mish()(special).sum(), special)
+    torch.testing.assert_close(found[:6], torch.tensor([1.0, float('nan'), 0.6, 0.6, 1.0, 0.0]), equal_nan=True)
+
+
+@pytest.mark.parametrize('gradient', ['of the same layout', 'of the other layout', 'expanded'])
+@pytest.mark.parametrize('form', ['usual', 'channels_last', 'strided'])
+def test_training_in_float32_in_any_layout(form, gradient):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 24, 61, 53, generator=generator)
+    x = x.to(memory_format=torch.channels_last) if form == 'channels_last' else x
+    x = x[:, 4:20, ::2] if form == 'strided' else x
+    outer = torch.randn(x.shape, generator=generator)
+    if gradient == 'expanded':
+        outer = torch.tensor(2.0).expand_as(x)
+    elif (gradient == 'of the same layout') == (form == 'channels_last'):
+        outer = outer.to(memory_format=torch.channels_last)
+    leaf, wide, kept = x.detach().requires_grad_(), x.double().requires_grad_(), x.clone()
+    y = Mish(inplace=True)(leaf)
+    y.backward(outer)
+    F.mish(wide).backward(outer.double())
+    assert type(y.grad_fn).__name__ == '_MishFromSigmoidBackward' and torch.equal(leaf, kept)
+    torch.testing.assert_close(leaf.grad.double(), wide.grad, rtol=1e-5, atol=1e-6)
+    assert y.is_contiguous(memory_format=torch.channels_last if form == 'channels_last' else torch.contiguous_format)
+
+
+def test_second_derivatives_in_float32():
+    x = torch.linspace(-8, 8, _LEAST)
+    found = []
+    for each in (x.requires_grad_(), x.detach().double().requires_grad_()):
+        (slope,) = torch.autograd.grad(Mish()(each).square().sum(), each, create_graph=True)
+        found.append(torch.autograd.grad(slope.sum(), each)[0])
+    torch.testing.assert_close(found[0].double(), found[1], rtol=1e-4, atol=1e-5)
+
+
 def test_inference_in_bfloat16_is_float64_rounded():
     x = every_number()
     expected = F.mish(x.double())
@@ -98,7 +149,7 @@ def test_in_any_other_circumstance_it_is_pytorchs():
     x = torch.randn(100)
     half = x.bfloat16()
     large = torch.randn(_LEAST)
-    for given in (x, x.requires_grad_(), half, x.double(), large.double(), large.clone().requires_grad_()):
+    for given in (x, x.requires_grad_(), half, x.double(), large.double(), large.double().requires_grad_()):
         assert torch.equal(Mish()(given), F.mish(given))
     counter = FlopCounterMode(display=False)
     with counter:  # whoever watches operators sees PyTorch's
@@ -106,7 +157,7 @@ def test_in_any_other_circumstance_it_is_pytorchs():
     with torch.no_grad():
         assert torch.equal(Mish()(half.requires_grad_()), F.mish(half))
     traced = torch.jit.trace(Mish(), half.detach().requires_grad_())
-    for each in (traced, torch.jit.trace(Mish(), large)):
+    for each in (traced, torch.jit.trace(Mish(), large), torch.jit.trace(Mish(), large.clone().requires_grad_())):
         assert 'mish' in str(each.graph) and 'PythonOp' not in str(each.graph)
     assert isinstance(MODELS.build(dict(type='mmcnn.Mish')), torch.nn.Mish)
 
