@@ -14,7 +14,7 @@ CROWDED = 10
 # nothing. A part has this many times as many candidates as boxes are kept, and not fewer than MIN_PART.
 CANDIDATES_PER_KEPT = 4
 MIN_PART = 1024
-# How far below the threshold an IoU may be that is still computed.
+# Pairs are compared whose IoU may be above the threshold less this.
 MARGIN = 1e-3
 # Number of pairs that are compared together, so that memory stays below 100 MB however many boxes overlap.
 MAX_PAIRS = 1 << 20
