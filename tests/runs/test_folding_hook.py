@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import MMDistributedDataParallel, MMSeparateDistributedDataParallel
 from mmengine.registry import DefaultScope
 from mmengine.runner import ValLoop
 from torch import nn
@@ -109,6 +110,18 @@ def test_compiled_networks_stay(detector, norms, compiled):
     hook.before_val_epoch(runner)
     detector.val_step(torch.rand(1, 3, 64, 64))
     assert len(norms) > 20
+
+
+@pytest.mark.parametrize(
+    ('wrapper', 'folds'), [(MMDistributedDataParallel, True), (MMSeparateDistributedDataParallel, False)]
+)
+def test_the_model_of_a_rank(detector, wrapper, folds):
+    """Only a wrapper that holds the whole model, and no others in it, lets it be copied."""
+    wrapped = wrapper.__new__(wrapper)  # without a process group
+    nn.Module.__init__(wrapped)
+    wrapped.module = detector
+    FoldingHook().before_train(SimpleNamespace(model=wrapped, cfg=Config()))
+    assert ('val_step' in vars(detector)) == folds
 
 
 def test_parts_of_other_packages_and_without_weights_stay():
