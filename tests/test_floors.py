@@ -41,7 +41,7 @@ FLOORS = [
 #: The floors inside of models/.
 MODELS = [
     ['layers', 'costs', 'live_memory', 'task_modules', 'data_preprocessors'],
-    ['losses', 'necks', 'backbones', 'fuse'],
+    ['losses', 'necks', 'backbones', 'fuse', 'mixed_precision'],
     ['families', 'dense_heads', 'roi_heads'],
     ['classifiers', 'wiring'],
 ]

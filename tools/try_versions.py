@@ -25,11 +25,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Differences from constraints.txt in each row; None: the package is omitted, '': its newest release.
+#: Differences from constraints.txt in each row; None: the package is omitted, '': its newest release. 'python' is the
+#: version of an interpreter (default: the running one).
 ROWS: dict[str, dict[str, str | None]] = {
     'constraints.txt': {},
     'torch 2.6': dict(torch='2.6.0', torchvision='0.21.0', sympy='1.13.1'),
     'torch 2.9.1': dict(torch='2.9.1', torchvision='0.24.1'),
+    # What the GPU machine of docs/benchmarks.md has.
+    'torch 2.11': dict(python='3.12', torch='2.11.0', torchvision='0.26.0', numpy=''),
     'torch 2.14.1': dict(torch='2.14.1', torchvision='0.29.1'),
     'numpy 1.26': dict(numpy='1.26.4'),
     'numpy newest': dict(numpy=''),
@@ -42,9 +45,11 @@ ROWS: dict[str, dict[str, str | None]] = {
         # Further imports of the fork: imaug and its dependencies.
         **dict.fromkeys(('imaug', 'imageio', 'lazy-loader', 'scikit-image', 'tifffile'), ''),
     },
+    '3.12': dict(python='3.12'),
+    '3.13': dict(python='3.13'),
 }
 #: For these versions the pins are resolved and the syntax is compiled, but nothing is run.
-PYTHONS = ('3.12', '3.13', '3.14')
+PYTHONS = ('3.14',)
 #: Packages whose versions are in the printed table.
 SHOWN = ('torch', 'torchvision', 'numpy', 'mmcv-lite', 'mmdet', 'onedl-mmdetection')
 SOURCES = ('mmcnn', 'tools', 'configs')
@@ -111,7 +116,7 @@ def pins(changes: dict[str, str | None]) -> list[str]:
     """Return the requirements of constraints.txt with a row's changes."""
     lines = (ROOT / 'constraints.txt').read_text(encoding='utf-8').splitlines()
     pinned = dict(line.split('==') for line in lines if line and not line.startswith('#'))
-    wanted = {name: version for name, version in (pinned | changes).items() if version is not None}
+    wanted = {name: version for name, version in (pinned | changes).items() if version is not None and name != 'python'}
     return [f'{name}=={version}' if version else name for name, version in wanted.items()]
 
 
@@ -119,9 +124,14 @@ def run(row: str, args: argparse.Namespace) -> Result:
     """Create the environment of a row, run the tests in it, and remove it."""
     folder = args.folder / re.sub(r'[^\w.]+', '-', row)
     shutil.rmtree(folder, ignore_errors=True)
-    result = Result(row, datetime.now(UTC).date().isoformat(), sys.version.split()[0], 'run', tests=args.tests)
+    version = ROWS[row].get('python')
+    interpreter = sys.executable if version is None else f'python{version}'
+    result = Result(row, datetime.now(UTC).date().isoformat(), version or '', 'run', tests=args.tests)
+    if not _works(interpreter):
+        result.outcome = f'not run: {interpreter} is not installed'
+        return result
     try:
-        subprocess.run([sys.executable, '-m', 'venv', folder / 'env'], check=True, capture_output=True)
+        subprocess.run([interpreter, '-m', 'venv', folder / 'env'], check=True, capture_output=True)
         python = folder / 'env' / 'bin' / 'python'
         wanted = pins(ROWS[row])
         (folder / 'pins.txt').write_text('\n'.join(wanted), encoding='utf-8')
@@ -138,6 +148,7 @@ def run(row: str, args: argparse.Namespace) -> Result:
                 said = [line for line in done.stderr.splitlines() if line.startswith('ERROR')] or [done.stderr[-300:]]
                 result.outcome = f'not installed: {said[0]}'
                 return result
+        result.python = subprocess.check_output([python, '-V'], text=True).split()[1]
         listed = json.loads(subprocess.check_output([python, '-m', 'pip', 'list', '--format', 'json'], text=True))
         result.versions = {each['name']: each['version'] for each in listed if each['name'] in SHOWN}
         run_tests(python, folder, result, args)
@@ -180,7 +191,7 @@ def run_tests(python: Path, folder: Path, result: Result, args: argparse.Namespa
 
 def resolve(version: str, folder: Path) -> Result:
     """Let pip find wheels of all pins for another Python, and compile the sources with the nearest installed one."""
-    compiler = next(filter(_works, _interpreters(version)))
+    compiler = next(filter(_works, (f'python{version}', sys.executable)))
     files = [str(path) for each in SOURCES for path in (ROOT / each).rglob('*.py')]
     code = (
         'import sys; from pathlib import Path\n'
@@ -201,11 +212,6 @@ def resolve(version: str, folder: Path) -> Result:
 
 def _output(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def _interpreters(version: str) -> list[str]:
-    """Return the commands of this version and of earlier ones, the nearest first, and the running interpreter last."""
-    return [f'python{each}' for each in reversed(PYTHONS[: PYTHONS.index(version) + 1])] + [sys.executable]
 
 
 def _works(python: str) -> bool:

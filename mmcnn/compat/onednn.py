@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mmcnn.compat.private_names import is_in_torch_dispatch_mode, is_transformed
+from mmcnn.compat.private_names import cpu_capabilities, is_in_torch_dispatch_mode, is_transformed
 
 #: Whether this processor and this build of PyTorch have them.
 HAS_ONE_PASS = platform.machine().lower() in ('x86_64', 'amd64') and torch.backends.mkldnn.is_available()
@@ -60,6 +60,14 @@ def has_one_pass(dtype: torch.dtype) -> bool:
 @functools.cache
 def _has_bfloat16() -> bool:
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def cpu_features() -> list[str]:
+    """Return the names of this processor's bfloat16 features; empty: it has neither AVX512-BF16 nor AMX."""
+    if not torch.backends.mkldnn.is_available():  # its kernels use these features
+        return []
+    found = cpu_capabilities()
+    return [name for name, key in (('AVX512-BF16', 'avx512_bf16'), ('AMX', 'amx_bf16')) if found.get(key)]
 
 
 def is_watched() -> bool:

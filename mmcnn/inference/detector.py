@@ -25,8 +25,10 @@ from mmcnn.errors import CheckpointError
 from mmcnn.inference.base_detector import BATCH_SIZE, BaseDetector, arrays_of, checked_score
 from mmcnn.inference.detections import Detections
 from mmcnn.inference.images import read_image
+from mmcnn.inference.precision import dtype_called
 from mmcnn.inference.score_threshold import boxes_from
 from mmcnn.models.fuse import fuse
+from mmcnn.models.mixed_precision import use_mixed_precision
 from mmcnn.models.wiring import is_classifier, set_num_classes, wire
 from mmcnn.weights.checkpoint import Checkpoint, classes_in
 from mmcnn.weights.loading import load_state, load_weights
@@ -54,6 +56,8 @@ class Detector(BaseDetector):
             name per line.
         say: takes a sentence about the origin of the settings, for a file without a config.
         imports: modules of your own that register what the checkpoint's config names, and that you trust.
+        amp: mixed precision: 'bf16', 'fp16' (on a GPU), or 'auto' (the same as True): bf16 if the device has
+            instructions for it, otherwise fp16 on a GPU and float32 on a CPU; None: float32.
 
     Attributes:
         classes: tuple of the class names.
@@ -63,8 +67,8 @@ class Detector(BaseDetector):
     Raises:
         CheckpointError: the file is missing, damaged or unsafe, no config is known for it, it does not fit the model,
             or its classes have no names.
-        UsageError: the config, device, score or module is invalid, or ``classes`` does not have as many names as the
-            file has classes.
+        UsageError: the config, device, score, module or precision is invalid, or ``classes`` does not have as many
+            names as the file has classes.
     """
 
     def __init__(
@@ -76,10 +80,12 @@ class Detector(BaseDetector):
         classes: str | Path | Sequence[str] | None = None,
         say: Say = print,
         imports: Sequence[str] | None = None,
+        amp: bool | str | None = None,
     ) -> None:
         import_modules(imports)
         self.score_thr = checked_score(score_thr)
-        target = get_device() if device is None else device_called(device)
+        target = torch.device(get_device()) if device is None else device_called(device)
+        dtype = dtype_called(amp, target, say)
         file = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
         named = class_names(classes) if classes is not None else ()
         if config is None:
@@ -105,6 +111,8 @@ class Detector(BaseDetector):
             self.pipeline = Compose(test_pipeline(config))
         self.num_parameters = sum(parameter.numel() for parameter in network.parameters())
         self.model = fuse(network.to(target))
+        if dtype is not None:
+            use_mixed_precision(self.model, dtype)
 
     def prepare(self, images: Sequence[object]) -> dict:
         """Return images as the network takes them: ``inputs`` (N, 3, H, W), normalised, and ``data_samples``."""

@@ -120,7 +120,9 @@ def run_test(options: TestOptions) -> EvaluateResult:
     with _prepared(options) as (run, console), _taken(run):
         from mmcnn.runs import execution
 
-        return execution.test(run.cfg, run.checkpoint, console=console, notes=[*run.notes, *run.warnings])
+        return execution.test(
+            run.cfg, run.checkpoint, amp=options.amp, console=console, notes=[*run.notes, *run.warnings]
+        )
 
 
 @contextlib.contextmanager

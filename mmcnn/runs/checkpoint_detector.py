@@ -47,4 +47,4 @@ def _detector(options: InferOptions, checkpoint: Checkpoint, say: Callable[[str]
         set_backbone(cfg, options.backbone, options.cfg_options, say)
         merge_options(cfg, options.cfg_options, say)
         wire_model(cfg)
-    return Detector(checkpoint, cfg, options.device, options.score_thr, classes, say)
+    return Detector(checkpoint, cfg, options.device, options.score_thr, classes, say, amp=options.amp)

@@ -6,7 +6,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -20,8 +22,10 @@ from mmcnn.engine.early_stopping_hook import ResumableEarlyStoppingHook
 from mmcnn.engine.ranks import check_alike, join_ranks
 from mmcnn.evaluation import CocoMetric
 from mmcnn.inference.detector import Detector, read_image
+from mmcnn.inference.precision import dtype_called
 from mmcnn.models.classifiers import Classifier
 from mmcnn.models.fuse import fuse
+from mmcnn.models.mixed_precision import use_mixed_precision
 from mmcnn.plots.boxes import draw_boxes, prediction_grid
 from mmcnn.plots.curves import plot_curves
 from mmcnn.runs.console_hook import ConsoleHook
@@ -124,7 +128,12 @@ def train(
 
 @renamed_arguments(source='checkpoint')
 def test(
-    cfg: Config, checkpoint: str | Path | Checkpoint, *, console: Console | None = None, notes: Sequence[str] = ()
+    cfg: Config,
+    checkpoint: str | Path | Checkpoint,
+    *,
+    amp: bool | str | None = None,
+    console: Console | None = None,
+    notes: Sequence[str] = (),
 ) -> EvaluateResult:
     """Evaluate weights, which must fit exactly, and store the metrics in ``metrics.json`` in the work dir.
 
@@ -133,13 +142,17 @@ def test(
     Args:
         cfg: a complete, wired config. Its variables without effect (:data:`HELPERS`) are removed.
         checkpoint: a checkpoint, or weights in any other format that fit: the path, or the opened file.
+        amp: mixed precision, see :func:`~mmcnn.inference.precision.dtype_called`.
         console: the console of the run; None: a verbose one.
         notes: lines about config and data, which are printed right before the first image.
 
     Raises:
         CheckpointError: the weights do not fit the config's model.
+        UsageError: the device does not support the precision.
     """
     console = console or Console(verbose=True, launcher=cfg.get('launcher', 'none'))
+    notes = [*notes]
+    dtype = dtype_called(amp, torch.device(get_device()), notes.append)
     cfg.load_from, cfg.resume = None, False
     join_ranks(cfg)
     _drop_helpers(cfg)
@@ -147,13 +160,15 @@ def test(
     with console.run():
         runner = runner_for(console).from_cfg(cfg)
         path = str(checkpoint.path if isinstance(checkpoint, Checkpoint) else checkpoint)
-        rows = evaluation_rows(runner, shown_path(path))
+        rows = evaluation_rows(runner, shown_path(path), dtype)
         runner.register_hook(ConsoleHook(console, lambda runner: rows, notes))
         report = load_weights(unwrapped(runner.model), checkpoint)
         if isinstance(checkpoint, Checkpoint):
             checkpoint.release()
         print_log(str(report), logger='current')
         _fuse(runner)
+        if dtype is not None:
+            use_mixed_precision(unwrapped(runner.model), dtype)
         logged = runner.test()
         if is_main_process():
             metrics = write_metrics(Path(cfg.work_dir), path, logged)

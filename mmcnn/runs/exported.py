@@ -12,6 +12,7 @@ WITHOUT_MEANING = {
     'cfg_options': 'there is no config',
     'imports': 'the network is in the file',
     'img_size': 'the file determines its input sizes; for another size, use mmcnn export --img-size',
+    'amp': 'the file has its precision; for another one, use mmcnn export --precision',
     'device': "it runs on the CPU; for a GPU, use mmcnn.runtime.Detector(provider='cuda')",
     'workers': 'images are read when they are needed',
     'launcher': 'it runs in one process',

@@ -12,10 +12,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmcnn.models.fuse import fuse
+from mmcnn.models.mixed_precision import networks_of, store_weights
 from mmcnn.runs.head import unwrapped
-
-#: Parts of a model that are folded, of any package; of the others only this package's, which keep nothing of a step.
-NETWORKS = ('backbone', 'neck')
+from mmcnn.runs.precision_hook import dtype_of_validation
 
 
 class FoldingHook(Hook):
@@ -50,8 +49,12 @@ class FoldingHook(Hook):
 
     def before_val_epoch(self, runner) -> None:
         """Fold the networks with their present weights."""
-        if self._folds:
-            self._folded = folded_networks(unwrapped(runner.model))
+        if not self._folds:
+            return
+        self._folded = folded_networks(unwrapped(runner.model))
+        if (dtype := dtype_of_validation(runner)) is not None:
+            for network in self._folded.values():
+                store_weights(network, dtype)
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         """Release the copies."""
@@ -69,11 +72,7 @@ class FoldingHook(Hook):
 
 def folded_networks(model: nn.Module) -> dict[str, nn.Module]:
     """Return folded copies of a detector's or classifier's networks by the names of these parts."""
-    return {
-        name: fuse(part)
-        for name, part in model.named_children()
-        if (name in NETWORKS or type(part).__module__.startswith('mmcnn.models.')) and [*part.parameters()]
-    }
+    return {name: fuse(part) for name, part in networks_of(model).items()}
 
 
 def _can_fold(runner: Runner) -> bool:

@@ -46,14 +46,20 @@ def training_rows(runner: Runner, weights: str = '', summary: str = '') -> list[
     return [*rows, *([('weights', weights)] if weights else []), _log(runner)]
 
 
-def evaluation_rows(runner: Runner, weights: str) -> list[tuple[str, str]]:
-    """Return labelled rows of an evaluation of these weights; must be called before BatchNorm is folded."""
+def evaluation_rows(runner: Runner, weights: str, dtype: torch.dtype | None = None) -> list[tuple[str, str]]:
+    """Return labelled rows of an evaluation, which must be called before BatchNorm is folded.
+
+    Args:
+        runner: ready for the first image.
+        weights: origin of the weights.
+        dtype: type of mixed precision; None: float32.
+    """
     dataset = runner.test_dataloader.dataset
     return [
         ('model', _model(runner)),
         ('weights', weights),
         ('data', data_row(dataset, f'{len(dataset):,} test images')),
-        ('device', _device(runner)),
+        ('device', f'{_device(runner)}{"" if dtype is None else f", mixed precision ({_name(dtype)})"}'),
         _log(runner),
     ]
 
@@ -116,10 +122,15 @@ def _speed(runner: Runner) -> list[str]:
     performance, wrapper = runner.cfg.get('performance') or {}, runner.optim_wrapper
     found = []
     if isinstance(wrapper, AmpOptimWrapper | BFloat16OptimWrapper):
-        name = 'bf16' if wrapper.cast_dtype is torch.bfloat16 else 'fp16'
-        found.append(f'mixed precision ({name}{", validation too" if performance.get("val_amp") else ""})')
+        too = ', validation too' if performance.get('val_amp') else ''
+        found.append(f'mixed precision ({_name(wrapper.cast_dtype)}{too})')
     found += ['channels last'] if is_channels_last(runner.cfg) else []
     return found + (['compiled'] if performance.get('compile') else [])
+
+
+def _name(dtype: torch.dtype | None) -> str:
+    """Return the name of a type of mixed precision; MMEngine's default, None, is fp16."""
+    return 'bf16' if dtype is torch.bfloat16 else 'fp16'
 
 
 def _log(runner: Runner) -> tuple[str, str]:

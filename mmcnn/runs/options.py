@@ -25,6 +25,8 @@ AMP_HELP = (
     'mixed precision: auto (also --amp alone) is bf16 where the GPU or CPU supports it (AVX512-BF16 or AMX), otherwise '
     'fp16 on a GPU and none on a CPU; or a fixed type, or off (default: as in the config)'
 )
+#: Help for commands that do not train.
+AMP_HELP_WITHOUT_TRAINING = AMP_HELP.replace('as in the config', 'off')
 #: The largest seed that NumPy's generators accept.
 MAX_SEED = 2**32 - 1
 
@@ -300,6 +302,7 @@ class TestOptions(RunOptions):
 
     checkpoint: str | Path
     config: Any = None
+    amp: Annotated[bool | str | None, Option(AMP_HELP_WITHOUT_TRAINING, '|'.join(AMP), choices=AMP)] = None
 
 
 #: Formats of label files that an inference writes, for labelling programs and for training.
@@ -347,6 +350,7 @@ class InferOptions(ModelOptions):
         str | Path | None, Option('font file for class names (default: suitable fonts of the system)', 'FILE')
     ] = None
     batch_size: Annotated[int, Option('images per batch (default: 1)', 'N', minimum=1)] = 1
+    amp: Annotated[bool | str | None, Option(AMP_HELP_WITHOUT_TRAINING, '|'.join(AMP), choices=AMP)] = None
     max_frames: Annotated[
         int | None, Option('maximum number of frames of each video and camera (default: all)', 'N', minimum=1)
     ] = None

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from mmcnn.compat import private_names
+from mmcnn.compat.onednn import cpu_features
 from mmcnn.config.variables import Say
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
@@ -119,14 +119,6 @@ def has_bf16() -> bool:
     if get_device() == 'cpu':
         return bool(cpu_features())
     return torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def cpu_features() -> list[str]:
-    """Return the names of this processor's bfloat16 features; empty: it has neither AVX512-BF16 nor AMX."""
-    if not torch.backends.mkldnn.is_available():  # its kernels use these features
-        return []
-    found = private_names.cpu_capabilities()
-    return [name for name, key in (('AVX512-BF16', 'avx512_bf16'), ('AMX', 'amx_bf16')) if found.get(key)]
 
 
 def check_amp(cfg: Config, say: Say = print) -> None:

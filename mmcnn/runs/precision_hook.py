@@ -10,14 +10,22 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import AmpOptimWrapper
-from torch import nn
+from mmengine.runner import Runner
 
 from mmcnn.engine import BFloat16OptimWrapper
+from mmcnn.models.mixed_precision import AFTER_FORWARD, in_float32, predict_boxes_in_float32
 from mmcnn.runs.head import unwrapped
 
 _NORM = 'train/grad_norm'
-#: Methods of a detector's parts that compute losses or boxes from the output of ``forward``.
-_AFTER_FORWARD = ('loss_by_feat', 'predict_by_feat', 'loss_and_target')
+
+
+def dtype_of_validation(runner: Runner) -> torch.dtype | None:
+    """Return the type of mixed precision in a training's validations; None: float32."""
+    if not (runner.cfg.get('performance') or {}).get('val_amp'):
+        return None
+    wrapper = runner.optim_wrapper
+    is_mixed = isinstance(wrapper, AmpOptimWrapper | BFloat16OptimWrapper)
+    return (wrapper.cast_dtype or torch.float16) if is_mixed else None
 
 
 class PrecisionHook(Hook):
@@ -46,13 +54,13 @@ class PrecisionHook(Hook):
         if isinstance(wrapper, BFloat16OptimWrapper):
             # On a GPU, autocast computes losses, exponentials and the like in float32 by itself.
             for module in model.modules():
-                if any(hasattr(module, name) for name in _AFTER_FORWARD):
-                    module.register_forward_hook(_in_float32)
+                if any(hasattr(module, name) for name in AFTER_FORWARD):
+                    module.register_forward_hook(in_float32)
         elif not isinstance(wrapper, AmpOptimWrapper):
             return
-        if not (runner.cfg.get('performance') or {}).get('val_amp'):
+        if (dtype := dtype_of_validation(runner)) is None:
             return
-        dtype = wrapper.cast_dtype or torch.float16
+        predict_boxes_in_float32(model)
         device = next(model.parameters()).device.type
         # Inside the loop's own context, which is for fp16 only and turns other types off.
         model.val_step = functools.wraps(model.val_step)(torch.autocast(device, dtype)(model.val_step))
@@ -74,14 +82,3 @@ class PrecisionHook(Hook):
                 'a gradient has overflowed in fp16: the step is skipped, and the loss scale is now '
                 f'{scaler.get_scale():g}; this is how the scale is found, at the start and occasionally later'
             )
-
-
-def _in_float32(module: nn.Module, given: Any, found: Any) -> Any:
-    """Return the output of a head, with bfloat16 tensors converted to float32, as a forward hook."""
-    if isinstance(found, torch.Tensor):
-        return found.float() if found.dtype == torch.bfloat16 else found
-    if type(found) is dict:
-        return {name: _in_float32(module, given, each) for name, each in found.items()}
-    if type(found) in (list, tuple):
-        return type(found)(_in_float32(module, given, each) for each in found)
-    return found

@@ -63,6 +63,24 @@ def test_what_is_found(detector, picture):
     assert found.names == [('circle', 'square', 'triangle')[label] for label in found.labels]
 
 
+def test_mixed_precision(trained, detector, picture):
+    mixed = Detector(trained.checkpoint, device='cpu', score_thr=0.001, amp='bf16')
+    convolutions = [module for module in mixed.model.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert {each.weight.dtype for each in convolutions} == {torch.bfloat16}
+    assert mixed.num_parameters == detector.num_parameters
+    with torch.no_grad():
+        exact, found = (each.model(**each.prepare([picture]), mode='predict') for each in (detector, mixed))
+    exact, found = exact[0].pred_instances, found[0].pred_instances
+    assert found.bboxes.dtype == found.scores.dtype == torch.float32
+    assert 0 < (found.scores[:5] - exact.scores[:5]).abs().max() < 0.02
+    assert len(mixed(picture).boxes) > 0
+
+
+def test_a_precision_that_the_device_lacks_is_refused_before_the_file_is_read(tmp_path):
+    with pytest.raises(UsageError, match='amp=fp16 needs a GPU'):
+        Detector(tmp_path / 'missing.pth', device='cpu', amp='fp16')
+
+
 def test_boxes_without_area_are_no_detections(detector, picture, monkeypatch):
     def predict(**kwargs):
         boxes = torch.tensor([[3.0, 0, 3, 9], [1, 2, 5, 6], [4, 8, 9, 8], [64, 64, 64, 64]])

@@ -132,7 +132,8 @@ def test_parts_of_other_packages_and_without_weights_stay():
     assert list(folded_networks(two_stages)) == ['backbone', 'neck', 'rpn_head']
 
 
-def test_a_training_validates_as_test_does(shapes, tmp_path, norms, monkeypatch):
+@pytest.mark.parametrize('amp', ['off', 'bf16'])
+def test_a_training_validates_as_test_does(shapes, tmp_path, norms, monkeypatch, amp):
     run, called = ValLoop.run, []
 
     def counted(self):
@@ -142,9 +143,9 @@ def test_a_training_validates_as_test_does(shapes, tmp_path, norms, monkeypatch)
         return metrics
 
     monkeypatch.setattr(ValLoop, 'run', counted)
-    result = mmcnn.train(CONFIG, data=shapes, work_dir=tmp_path / 'run', **SMALL)
+    result = mmcnn.train(CONFIG, data=shapes, work_dir=tmp_path / 'run', amp=amp, amp_val=amp != 'off', **SMALL)
     assert called == [0]
     for path in (result.best, result.last):
         assert any(name.endswith('bn.running_mean') for name in torch.load(path, weights_only=True)['state_dict'])
-    tested = mmcnn.evaluate(result.last, data=shapes, device='cpu', workers=0)
+    tested = mmcnn.evaluate(result.last, data=shapes, device='cpu', workers=0, amp=amp)
     assert tested.metrics == result.metrics

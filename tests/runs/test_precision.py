@@ -307,7 +307,7 @@ def test_a_run_that_is_resumed_on_a_cpu_keeps_its_arithmetic_where_it_is_left_op
 
 def test_what_the_processor_has_is_asked_of_pytorch(monkeypatch):
     for found in ({}, dict(avx512_bf16=True), dict(amx_bf16=True, avx512_bf16=False)):
-        monkeypatch.setattr('mmcnn.compat.private_names.cpu_capabilities', lambda found=found: found)
+        monkeypatch.setattr('mmcnn.compat.onednn.cpu_capabilities', lambda found=found: found)
         expected = [name for name, key in (('AVX512-BF16', 'avx512_bf16'), ('AMX', 'amx_bf16')) if found.get(key)]
         assert cpu_features() == expected
     monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: False)

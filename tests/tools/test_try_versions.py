@@ -35,7 +35,14 @@ def test_a_row_changes_what_it_names_and_nothing_else(tool):
 def test_rows_change_packages_that_are_pinned(tool):
     pinned = names(tool.pins({}))
     for row, changes in tool.ROWS.items():
-        assert row == 'onedl fork' or changes.keys() <= pinned.keys()
+        assert row == 'onedl fork' or changes.keys() - {'python'} <= pinned.keys()
+
+
+def test_a_row_names_its_interpreter(tool, tmp_path):
+    tool.ROWS['3.12']['python'] = '3.99'
+    result = tool.run('3.12', Namespace(folder=tmp_path, tests=[]))
+    assert (result.python, result.outcome) == ('3.99', 'not run: python3.99 is not installed')
+    assert 'python' not in names(tool.pins(tool.ROWS['3.12']))
 
 
 def test_what_pytest_counts_is_read_and_printed(tool, tmp_path):
@@ -65,6 +72,6 @@ def test_results_are_kept_and_rows_that_have_one_are_not_tried_again(tool, tmp_p
     assert [line.split(' | ')[0].strip('| ') for line in lines[2:]] == every
 
 
-def test_the_sources_compile_where_an_interpreter_is(tool):
-    assert tool._interpreters('3.13')[:2] == ['python3.13', 'python3.12']
+def test_an_interpreter_that_does_not_start_is_not_used(tool):
+    assert tool._works(sys.executable)
     assert not tool._works('python3.99')

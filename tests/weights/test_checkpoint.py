@@ -45,7 +45,7 @@ def attacks(marker):
         'class': (Call(getattr, HistoryBuffer, '__class__'), 'builtins.getattr'),
         'globals': (Call(getattr, Call(getattr, HistoryBuffer, 'min'), '__globals__'), 'builtins.getattr'),
         'object': (Call(getattr, Call(HistoryBuffer), 'min'), 'builtins.getattr'),
-        'open': (Call(open, str(marker), 'w'), 'io.open'),
+        'open': (Call(open, str(marker), 'w'), f'{open.__module__}.open'),
         'module': (nn.Linear(1, 1), 'torch.nn.modules.linear.Linear'),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import tempfile
 import time
@@ -18,6 +17,7 @@ from mmcnn.benchmarks.gpu.measurement import Circumstances, Report, Timer
 from mmcnn.benchmarks.gpu.recipes import RECIPES, TINY_BATCH, complete_config
 from mmcnn.benchmarks.pipeline import PHOTOGRAPH
 from mmcnn.deployment.random_weights import spread
+from mmcnn.errors import UsageError
 from mmcnn.inference.detector import Detector
 
 BATCHES, TINY_BATCHES = (1, 8, 32), (1, 2)
@@ -25,7 +25,8 @@ BATCHES, TINY_BATCHES = (1, 8, 32), (1, 2)
 WARM_UP, LEAST = 3, 5
 #: Maximum number of calls; a median needs no more.
 MOST = 100
-_HALF = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+#: Those of a GPU; only the first is measured on a CPU.
+PRECISIONS = ('fp32', 'bf16', 'fp16')
 
 
 def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recipe: str) -> None:
@@ -41,28 +42,26 @@ def measure(circumstances: Circumstances, timer: Timer, report: Report, *, recip
     """
     timer = circumstances.timer_of_speed(timer)
     batches = TINY_BATCHES if circumstances.tiny else BATCHES
-    detector = _detector(circumstances, recipe)
     width, height = PHOTOGRAPH
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(max(batches))]
-    device = next(detector.model.parameters()).device
-    precisions = ('fp32', *_HALF) if device.type == 'cuda' else ('fp32',)
+    precisions = PRECISIONS if torch.device(circumstances.device).type == 'cuda' else PRECISIONS[:1]
     calls = [(precision, batch) for precision in precisions for batch in batches]
+    detectors: dict[str, Detector] = {}
     for number, (precision, batch) in enumerate(calls):
         seconds = timer.left() / (len(calls) - number)
         try:
-            found = _times(detector, images[:batch], _HALF.get(precision), seconds)
-        except RuntimeError as error:  # an operator does not support the precision, or there is too little memory
+            if precision not in detectors:
+                detectors = {precision: _detector(circumstances, recipe, precision)}
+            found = _times(detectors[precision], images[:batch], seconds)
+        except (RuntimeError, UsageError) as error:  # the card lacks the precision, or there is too little memory
             found = dict(failed=str(error).splitlines()[0])
         report(**{f'{precision}, batch {batch}': found})
 
 
-def _times(
-    detector: Detector, images: list[np.ndarray], half: torch.dtype | None, seconds: float
-) -> dict[str, float | list[int]]:
+def _times(detector: Detector, images: list[np.ndarray], seconds: float) -> dict[str, float | list[int]]:
     device = next(detector.model.parameters()).device
-    context = torch.autocast(device.type, half) if half is not None else contextlib.nullcontext()
-    with torch.no_grad(), context:
+    with torch.no_grad():
         prepared = detector.prepare(images)
         calls = {
             'network_ms': lambda: detector.model(prepared['inputs'], mode='tensor'),
@@ -79,7 +78,7 @@ def _times(
     )
 
 
-def _detector(circumstances: Circumstances, recipe: str) -> Detector:
+def _detector(circumstances: Circumstances, recipe: str, precision: str) -> Detector:
     """Return a detector with random weights, like one that is read from a checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
         cfg = complete_config(RECIPES[recipe], circumstances, folder, batch_size=TINY_BATCH, workers=0)
@@ -91,7 +90,8 @@ def _detector(circumstances: Circumstances, recipe: str) -> Detector:
         classes = tuple(cfg.train_dataloader.dataset.get('dataset', cfg.train_dataloader.dataset).metainfo.classes)
         path = Path(folder, 'random.pth')
         torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=classes))), path)
-        return Detector(path, cfg, device=circumstances.device, say=lambda line: None)
+        amp = None if precision == 'fp32' else precision
+        return Detector(path, cfg, device=circumstances.device, say=lambda line: None, amp=amp)
 
 
 def _median(call: Callable[[], object], seconds: float, device: torch.device) -> float:

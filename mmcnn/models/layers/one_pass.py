@@ -51,7 +51,8 @@ class OnePassConv2d(nn.Conv2d):
     oneDNN computes both in one pass, channels last in memory and with a weight that is reordered once, at the
     first image: it is kept beside the parameter, which doubles the memory, and rebuilt when the parameter has
     changed, which cannot be detected for a write to ``weight.data``. In all other cases, such as a graph that is being
-    traced, a transform of ``torch.func``, a GPU or autocast, the two are computed one after the other.
+    traced, a transform of ``torch.func``, a GPU, or autocast to another type than the weight's, the two are computed
+    one after the other.
 
     Args:
         conv: the convolution whose parameters are used, for which :func:`fits` holds.
@@ -94,6 +95,7 @@ class OnePassConv2d(nn.Conv2d):
         if self.same:
             x = pad_same(x, self.kernel_size, self.stride)
         own = parameters_of(self)
+        x = _as_autocast_does(x, own.get('weight'))
         if not self._in_one_pass(x, own):
             return self.activation(super().forward(x))
         weight, bias = own['weight'], own['bias']
@@ -148,7 +150,8 @@ class OnePassConv2d(nn.Conv2d):
             and width >= self._least[1]
             and x.dtype is weight.dtype
             and has_one_pass(x.dtype)
-            and not torch.is_autocast_enabled('cpu')
+            # Autocast would convert other types than its own.
+            and (not torch.is_autocast_enabled('cpu') or torch.get_autocast_dtype('cpu') is x.dtype)
             and not (
                 torch.is_grad_enabled()
                 and (x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad))
@@ -183,6 +186,14 @@ class OnePassUnit(ConvNormAct):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) as :class:`~mmcnn.models.layers.conv.ConvNormAct` does."""
         return self.conv(x)
+
+
+def _as_autocast_does(x: Tensor, weight: Tensor | None) -> Tensor:
+    """Convert a map to the type of a weight that is stored in the type of a CPU's autocast."""
+    if weight is None or x.dtype is weight.dtype or x.dtype is not torch.float32 or not x.is_cpu:
+        return x
+    in_type = torch.is_autocast_enabled('cpu') and torch.get_autocast_dtype('cpu') is weight.dtype
+    return x.to(weight.dtype) if in_type else x
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmcnn.compat.onednn import ACTIVATIONS, HAS_ONE_PASS
+from mmcnn.compat.onednn import ACTIVATIONS, HAS_ONE_PASS, has_one_pass
 from mmcnn.models.layers import ConvNormAct, SameConv2d, one_pass
 from mmcnn.models.layers.dense import DenseBlock, NormAct
 from mmcnn.models.layers.one_pass import FEW_PIXELS, FEW_PRODUCTS, OnePassConv2d, fits, plus, plus_input
@@ -201,6 +201,19 @@ def test_operators_are_pytorchs_where_somebody_looks_on(calls):
     with torch.backends.mkldnn.flags(enabled=False):
         unit(x)
     assert calls == []
+
+
+def test_autocast_to_the_type_of_the_weight(calls):
+    """A network whose weights are stored in bfloat16 takes images in float32 under autocast."""
+    if not has_one_pass(torch.bfloat16):
+        pytest.skip('this processor has no AVX512')
+    unit, x = made(nn.Conv2d(3, 8, 3, padding=1), nn.SiLU()).to(torch.bfloat16), torch.rand(1, 3, 16, 16)
+    expected = unit(x.bfloat16())
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(unit(x), expected) and torch.equal(unit(x.bfloat16()), expected)
+    assert calls.count('convolution') == 3
+    with pytest.raises(RuntimeError, match='should be the same'):
+        unit(x)
 
 
 def test_other_types_and_shapes(calls):

@@ -1,0 +1,116 @@
+"""Networks for inference in mixed precision."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from mmcv.cnn.bricks import wrappers
+from mmengine.model import BaseModel
+from torch import nn
+
+from .layers import SameConv2d
+from .layers.one_pass import OnePassConv2d
+
+#: Methods of a detector's parts that compute losses or boxes from the output of ``forward``.
+AFTER_FORWARD = ('loss_by_feat', 'predict_by_feat', 'loss_and_target')
+#: Parts of a model that are folded and store their weights in another precision, of any package; of the others only
+#: this package's, which use their weights nowhere else.
+NETWORKS = ('backbone', 'neck')
+#: Layers whose products autocast computes in the lower precision; subclasses may use their weights in another way.
+_PRODUCTS = (
+    *(nn.Conv2d, nn.ConvTranspose2d, nn.Linear, SameConv2d, OnePassConv2d),
+    *(wrappers.Conv2d, wrappers.ConvTranspose2d, wrappers.Linear),
+)
+
+
+def use_mixed_precision(model: BaseModel, dtype: torch.dtype) -> None:
+    """Make a detector or classifier predict in mixed precision, as autocast defines it, with boxes in float32.
+
+    The weights of its networks (:func:`networks_of`) are stored in ``dtype``, so that they are not converted for each
+    image. The numbers are those of autocast.
+
+    Args:
+        model: for inference only, on its device; changed in place.
+        dtype: bfloat16, or float16 on a GPU.
+    """
+    for part in networks_of(model).values():
+        store_weights(part, dtype)
+    predict_boxes_in_float32(model)
+    model.forward = _Autocast(model, 'forward', dtype)
+
+
+def networks_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the networks of a detector or classifier, by the names of these parts."""
+    return {
+        name: part
+        for name, part in model.named_children()
+        if (name in NETWORKS or type(part).__module__.startswith('mmcnn.models.')) and [*part.parameters()]
+    }
+
+
+def store_weights(network: nn.Module, dtype: torch.dtype) -> None:
+    """Convert the weights that autocast would convert for each image, in place."""
+    for module in network.modules():
+        if type(module) in _PRODUCTS:
+            module.to(dtype)
+
+
+def predict_boxes_in_float32(model: nn.Module) -> None:
+    """Let heads in evaluation mode compute boxes in float32 under autocast; a position needs more than 8 bits."""
+    for module in model.modules():
+        if any(hasattr(module, name) for name in AFTER_FORWARD):
+            module.register_forward_hook(_in_float32_if_evaluated)
+            if hasattr(module, 'predict_by_feat'):
+                module.predict_by_feat = _Float32IfEvaluated(module, 'predict_by_feat')
+
+
+def in_float32(module: nn.Module, given: Any, found: Any) -> Any:
+    """Return an output with its tensors of 16 bits converted to float32, as a forward hook."""
+    if isinstance(found, torch.Tensor):
+        return found.float() if found.dtype in (torch.bfloat16, torch.float16) else found
+    if type(found) is dict:
+        return {name: in_float32(module, given, each) for name, each in found.items()}
+    if type(found) in (list, tuple):
+        return type(found)(in_float32(module, given, each) for each in found)
+    return found
+
+
+def _in_float32_if_evaluated(module: nn.Module, given: Any, found: Any) -> Any:
+    return found if module.training else in_float32(module, given, found)
+
+
+class _Method:
+    """Replaces a method of a module; unlike a function that keeps the module, it is copied with it."""
+
+    def __init__(self, module: nn.Module, name: str) -> None:
+        self.module, self.name = module, name
+
+    def _context(self) -> AbstractContextManager:
+        raise NotImplementedError
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with self._context():
+            return getattr(type(self.module), self.name)(self.module, *args, **kwargs)
+
+
+class _Float32IfEvaluated(_Method):
+    def _context(self) -> AbstractContextManager:
+        if self.module.training:
+            return contextlib.nullcontext()
+        return torch.autocast(_device_type(self.module), enabled=False)
+
+
+class _Autocast(_Method):
+    def __init__(self, module: nn.Module, name: str, dtype: torch.dtype) -> None:
+        super().__init__(module, name)
+        self.dtype = dtype
+
+    def _context(self) -> AbstractContextManager:
+        return torch.autocast(_device_type(self.module), self.dtype)
+
+
+def _device_type(module: nn.Module) -> str:
+    return next((each.device.type for each in module.parameters()), 'cpu')

@@ -1,0 +1,182 @@
+"""Networks that predict in mixed precision: the numbers of autocast, weights stored once, boxes in float32."""
+
+import copy
+
+import pytest
+import torch
+from mmdet.models.dense_heads import GFLHead
+from mmdet.structures import DetDataSample
+from mmengine.registry import DefaultScope
+from torch import nn
+
+import mmcnn
+from mmcnn.config.load import load_config
+from mmcnn.deployment.random_weights import spread
+from mmcnn.models.dense_heads import YOLOHead
+from mmcnn.models.fuse import fold, fuse
+from mmcnn.models.mixed_precision import predict_boxes_in_float32, use_mixed_precision
+from mmcnn.models.wiring import wire
+from mmcnn.registry import MODELS
+
+BF16 = torch.bfloat16
+NARROW = dict(widen_factor=0.125, deepen_factor=0.33)
+GFL = dict(
+    type='mmcnn.wired',
+    detector='GFL',
+    backbone=dict(type='mmcnn.vovnet27-slim', out_indices=(3, 4, 5), widen_factor=0.25),
+    neck=dict(type='FPN', out_channels=32, add_extra_convs='on_output', num_outs=5),
+    bbox_head=dict(
+        type='GFLHead',
+        num_classes=3,
+        stacked_convs=1,
+        feat_channels=32,
+        reg_max=16,
+        anchor_generator=dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1),
+        loss_cls=dict(type='QualityFocalLoss'),
+        loss_dfl=dict(type='DistributionFocalLoss'),
+        loss_bbox=dict(type='GIoULoss'),
+    ),
+    test_cfg=dict(nms_pre=100, min_bbox_size=0, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.6), max_per_img=10),
+)
+
+
+def built(config):
+    """A narrow detector whose outputs depend on the image, with statistics that BatchNorm could have measured."""
+    model = load_config(config).model if isinstance(config, str) else copy.deepcopy(config)
+    if isinstance(config, str):
+        for part in ('backbone', 'neck'):
+            known = {key: value for key, value in NARROW.items() if key in model[part] or part == 'backbone'}
+            model[part].update(known)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        detector = MODELS.build(wire(model))
+    spread(detector, torch.randn(2, 3, 128, 128))
+    return detector.eval()
+
+
+@pytest.fixture
+def images():
+    return torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(1))
+
+
+def samples(images):
+    height, width = images.shape[2:]
+    meta = dict.fromkeys(('img_shape', 'ori_shape', 'batch_input_shape'), (height, width))
+    return [DetDataSample(metainfo={**meta, 'scale_factor': (1.0, 1.0)}) for _ in images]
+
+
+def maps(model, images):
+    return model(images, mode='tensor')[0]
+
+
+def error(found, expected):
+    """The root of the mean squared difference, as a share of the expected values'."""
+    found, expected = (torch.cat([each.flatten().float() for each in maps]) for maps in (found, expected))
+    return float((found - expected).norm() / expected.norm())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('config', ['yolov5_n', 'yolov4_cspdarknet53_narrow', 'yolov3_darknet53'])
+def test_the_error_is_that_of_autocast(config, images):
+    model = built(config)
+    expected = maps(model, images)
+    with torch.autocast('cpu', BF16):
+        usual = maps(fold(model), images)
+    mixed = fuse(model)
+    use_mixed_precision(mixed, BF16)
+    found = maps(mixed, images)
+    assert 1e-4 < error(found, expected) < 1.2 * error(usual, expected) < 0.2
+
+
+@torch.no_grad()
+def test_weights_are_stored_once_and_those_of_other_heads_stay(images):
+    ours, theirs = fuse(built('yolov5_n')), fuse(built(GFL))
+    for model in (ours, theirs):
+        use_mixed_precision(model, BF16)
+    dtypes = {
+        type(network) if part == 'bbox_head' else part: {
+            layer.weight.dtype for layer in network.modules() if isinstance(layer, nn.Conv2d)
+        }
+        for model in (ours, theirs)
+        for part, network in model.named_children()
+        if part != 'data_preprocessor'
+    }
+    assert dtypes == {'backbone': {BF16}, 'neck': {BF16}, YOLOHead: {BF16}, GFLHead: {torch.float32}}
+
+
+@torch.no_grad()
+def test_a_head_computes_boxes_in_float32(images, monkeypatch):
+    """GFL's boxes are means over 17 positions, by a product that autocast would compute in bfloat16."""
+    model, seen = fuse(built(GFL)), []
+    predict = GFLHead.predict_by_feat
+
+    def observed(self, *maps, **kwargs):
+        seen.append(({each.dtype for level in maps for each in level}, torch.is_autocast_enabled('cpu')))
+        return predict(self, *maps, **kwargs)
+
+    monkeypatch.setattr(GFLHead, 'predict_by_feat', observed)
+    plain = model(images, samples(images), mode='predict')
+    use_mixed_precision(model, BF16)
+    mixed = model(images, samples(images), mode='predict')
+    assert seen == [({torch.float32}, False)] * 2
+    for one, other in zip(plain, mixed, strict=True):
+        assert len(one.pred_instances) == len(other.pred_instances) == 10
+        assert other.pred_instances.bboxes.dtype == other.pred_instances.scores.dtype == torch.float32
+
+
+@torch.no_grad()
+def test_boxes_of_two_stages(images):
+    model = fuse(built('faster_rcnn_resnet50_fpn'))
+    model.roi_head.test_cfg.score_thr = 0.0
+    use_mixed_precision(model, BF16)
+    first, second = model(images, samples(images), mode='predict')
+    for each in (first.pred_instances, second.pred_instances):
+        assert each.bboxes.dtype == each.scores.dtype == torch.float32
+        assert len(each) > 0 and each.bboxes.isfinite().all() and each.scores.isfinite().all()
+
+
+@torch.no_grad()
+def test_a_classifier(images):
+    model = mmcnn.build_classifier('resnet50', num_classes=5, widen_factor=0.125).eval()
+    measure_statistics(model, torch.rand(8, 3, 96, 128))
+    expected = model(images)
+    with torch.autocast('cpu', BF16):
+        usual = fold(model)(images)
+    mixed = fuse(model)
+    use_mixed_precision(mixed, BF16)
+    assert 1e-4 < error([mixed(images)], [expected]) < 1.2 * error([usual], [expected]) < 0.5
+    (first, second) = mixed(images, mode='predict')
+    assert first.pred_scores.dtype is torch.float32
+    assert torch.stack([first.pred_scores, second.pred_scores]).sum(1).tolist() == pytest.approx([1, 1])
+
+
+def measure_statistics(model, images):
+    """Give BatchNorm the statistics of the images; with those at the start the output would hardly depend on them."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    model.train()(images)
+    model.eval()
+
+
+@torch.no_grad()
+def test_a_copy_has_its_own_weights(images):
+    model = fuse(built('yolov5_n'))
+    use_mixed_precision(model, BF16)
+    before = maps(model, images)
+    copied = copy.deepcopy(model)
+    for parameter in copied.bbox_head.predictions.parameters():
+        parameter.zero_()
+    assert not any(each.any() for each in maps(copied, images))
+    for one, other in zip(maps(model, images), before, strict=True):
+        assert torch.equal(one, other)
+
+
+@torch.no_grad()
+def test_a_head_in_training_is_left_alone(images):
+    model = built('yolov5_n')
+    predict_boxes_in_float32(model)
+    features = model.extract_feat(images)
+    with torch.autocast('cpu', BF16):
+        assert {each.dtype for each in model.bbox_head(features)[0]} == {torch.float32}
+        assert {each.dtype for each in model.train().bbox_head(features)[0]} == {BF16}
