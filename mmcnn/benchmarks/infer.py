@@ -18,6 +18,7 @@ from mmcnn.benchmarks.options import InferBenchmarkOptions
 from mmcnn.benchmarks.pipeline import data_folder
 from mmcnn.benchmarks.train import YOLOX, multiply_adds
 from mmcnn.benchmarks.wired import wired_config
+from mmcnn.compat.onednn import cpu_features
 from mmcnn.compat.packaged_configs import packaged_config
 from mmcnn.inference.detector import Detector
 from mmcnn.inference.images import read_image
@@ -29,6 +30,8 @@ from mmcnn.runs.infer import write
 from mmcnn.runs.infer_files import InferFiles, plan_files
 
 ALONE, STREAM, FILES = 'network alone', 'Detector.stream', 'stream and files'
+#: Only on a processor with instructions for it.
+BF16 = f'{ALONE}, bf16'
 PEER = 'MMDetection YOLOX-tiny'
 
 
@@ -50,22 +53,30 @@ def measure(options: InferBenchmarkOptions, say: Say) -> list[Comparison]:
             FILES: lambda: _with_files(detector, sources, folder / 'found', options.batch_size),
         }
         theirs, scale = _mmdetection(options, detector, say)
+        if cpu_features():
+            sides[BF16] = _alone(_detector(options, folder / 'mixed.pth', amp='bf16'), paths, options.batch_size)
         sides[PEER] = lambda: theirs([str(path) for path in paths])
         rates = {name: _rate(call, len(paths) * (scale if name == PEER else 1)) for name, call in sides.items()}
         figures = in_turn(rates, options.runs)
     ours = {name: figures[name] for name in (ALONE, STREAM, FILES)}
     beside = {name: figures[name] for name in (STREAM, FILES, PEER)}
-    return [
+    compared = [
         Comparison(options.config, 'images/s', ours, frozenset([ALONE]), more_is_better=True),
         Comparison(f'{options.config}, peer', 'images/s', beside, frozenset([PEER]), more_is_better=True),
     ]
+    if BF16 in figures:
+        both = {name: figures[name] for name in (BF16, ALONE)}
+        compared.append(
+            Comparison(f'{options.config}, precision', 'images/s', both, frozenset([ALONE]), more_is_better=True)
+        )
+    return compared
 
 
-def _detector(options: InferBenchmarkOptions, path: Path) -> Detector:
+def _detector(options: InferBenchmarkOptions, path: Path, amp: str | None = None) -> Detector:
     cfg = wired_config(options)
     set_num_classes(cfg.model, 2)
     write_checkpoint(cfg, path)
-    return Detector(path, cfg, device='cpu')
+    return Detector(path, cfg, device='cpu', amp=amp)
 
 
 def _alone(detector: Detector, paths: Sequence[Path], batch_size: int) -> Callable[[], object]:

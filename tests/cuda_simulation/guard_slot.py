@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 #: Versions of PyTorch with which the simulation was tried.
-TRIED_WITH = ('2.13.0', '2.14.1')
+TRIED_WITH = ('2.11.0', '2.13.0', '2.14.1')
 SYMBOL = '_ZN3c104impl26device_guard_impl_registryE'
 # Values of c10::DeviceType (torch/headeronly/core/DeviceType.h), all of which are below LENGTH.
 _CPU, _XLA, _META, LENGTH = 0, 9, 14, 21

@@ -1,3 +1,4 @@
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -6,6 +7,7 @@ from torch import nn
 
 from mmcnn.benchmarks.gpu import latency
 from mmcnn.benchmarks.gpu.measurement import Circumstances, Timer
+from mmcnn.errors import UsageError
 
 CPU = torch.device('cpu')
 HERE = Circumstances(device='cpu', tiny=True, folder='', classes_folder='', workers=0)
@@ -52,6 +54,28 @@ def test_one_that_does_not_run_stops_no_other(monkeypatch):
     found = measured(monkeypatch, Model(fails_at=2))
     assert found['fp32, batch 2'] == dict(failed='out of memory')
     assert found['fp32, batch 1']['end_to_end_ms'] == 4.0
+
+
+def test_each_precision_of_a_gpu_has_a_detector(monkeypatch):
+    made, found = [], {}
+
+    def make(circumstances, recipe, precision):
+        made.append(precision)
+        if precision == 'bf16':
+            raise UsageError('amp=bf16: Tesla T4 does not support bfloat16; use fp16')
+        return precision
+
+    monkeypatch.setattr(latency, '_detector', make)
+    monkeypatch.setattr(latency, '_times', lambda detector, images, seconds: (detector, len(images)))
+    card = dataclasses.replace(HERE, device='cuda')
+    latency.measure(card, Timer(1), lambda **values: found.update(values), recipe='yolov4')
+    assert made == ['fp32', 'bf16', 'bf16', 'fp16']
+    failed = dict(failed='amp=bf16: Tesla T4 does not support bfloat16; use fp16')
+    assert found == {
+        'fp32, batch 1': ('fp32', 1), 'fp32, batch 2': ('fp32', 2),
+        'bf16, batch 1': failed, 'bf16, batch 2': failed,
+        'fp16, batch 1': ('fp16', 1), 'fp16, batch 2': ('fp16', 2),
+    }  # fmt: skip
 
 
 def test_a_two_stage_detector_has_no_network_alone(monkeypatch):
