@@ -28,6 +28,7 @@ from mmcnn.models.costs import measure as measure_cost
 from mmcnn.models.wiring import set_num_classes
 from mmcnn.runs.infer import write
 from mmcnn.runs.infer_files import InferFiles, plan_files
+from mmcnn.silence import silenced
 
 ALONE, STREAM, FILES = 'network alone', 'Detector.stream', 'stream and files'
 #: Only on a processor with instructions for it.
@@ -114,7 +115,8 @@ def _mmdetection(options: InferBenchmarkOptions, detector: Detector, say: Say) -
             step.scale = (side, side)
     cfg.test_dataloader.dataset.pipeline = cfg.test_pipeline
     model = init_detector(cfg, device='cpu', palette='random')
-    model.init_weights()  # like ours
+    with silenced():  # MMEngine logs each tensor
+        model.init_weights()  # like ours
     with torch.no_grad():
         scale = multiply_adds(cfg, side) / measure_cost(detector.model, torch.zeros_like(inputs))[0].multiply_adds
     say(f'YOLOX-tiny has {scale:.2f} times the multiply-adds of {options.config}: its rate is multiplied by that')

@@ -16,6 +16,7 @@ from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
 from mmcnn.benchmarks.options import LoadingOptions
 from mmcnn.benchmarks.wired import wired_config
 from mmcnn.interleaved import wall_seconds
+from mmcnn.silence import silenced
 from mmcnn.weights.checkpoint import Checkpoint
 
 #: Number of iterations whose losses are in the message hub of the written checkpoint.
@@ -31,7 +32,8 @@ def write_checkpoint(cfg: Config, path: Path) -> None:
     """
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)
-    model.init_weights()  # as at the start of a training: few boxes have high scores
+    with silenced():  # MMEngine logs each tensor
+        model.init_weights()  # as at the start of a training: few boxes have high scores
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)

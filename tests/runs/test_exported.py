@@ -42,6 +42,7 @@ def test_infer(exported, image):
             'device=cuda has no effect on {path}, an exported network: it runs on the CPU; for a GPU, use mmcnn.r',
         ),
         (dict(device=0), 'device=0 has no effect'),
+        (dict(amp='bf16'), 'amp=bf16 has no effect on {path}, an exported network: the file has its precision; for'),
         (dict(classes='a,b'), 'classes=a,b has no effect on {path}, an exported network: the class names'),
     ],
 )

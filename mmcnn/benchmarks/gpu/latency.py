@@ -19,6 +19,7 @@ from mmcnn.benchmarks.pipeline import PHOTOGRAPH
 from mmcnn.deployment.random_weights import spread
 from mmcnn.errors import UsageError
 from mmcnn.inference.detector import Detector
+from mmcnn.silence import silenced
 
 BATCHES, TINY_BATCHES = (1, 8, 32), (1, 2)
 #: Number of warm-up calls, and minimum number of measured calls.
@@ -85,7 +86,8 @@ def _detector(circumstances: Circumstances, recipe: str, precision: str) -> Dete
         torch.manual_seed(0)
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = MODELS.build(cfg.model)
-        model.init_weights()
+        with silenced():  # MMEngine logs each tensor
+            model.init_weights()
         spread(model, torch.randn(2, 3, 128, 128))
         classes = tuple(cfg.train_dataloader.dataset.get('dataset', cfg.train_dataloader.dataset).metainfo.classes)
         path = Path(folder, 'random.pth')

@@ -31,6 +31,7 @@ from mmcnn.benchmarks.gpu.measurement import Circumstances, Report, Timer
 from mmcnn.benchmarks.gpu.recipes import RECIPES, TINY_SIZE, complete_config
 from mmcnn.compat.private_names import BatchNorm
 from mmcnn.engine.random_state import seed_from
+from mmcnn.silence import silenced
 
 #: Side of the images in pixels, and number of images.
 SIZE, IMAGES = 128, 2
@@ -108,7 +109,8 @@ def model_and_batch(circumstances: Circumstances, recipe: str, options: Mapping[
         seed_from(0)
         with DefaultScope.overwrite_default_scope('mmdet'):
             model = MODELS.build(cfg.model)
-            model.init_weights()
+            with silenced():  # MMEngine logs each tensor
+                model.init_weights()
             MessageHub.get_current_instance().update_info('iter', 0)  # BatchSyncRandomResize needs it
             batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
     _measure_statistics(model, batch)
