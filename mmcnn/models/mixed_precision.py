@@ -19,6 +19,7 @@ AFTER_FORWARD = ('loss_by_feat', 'predict_by_feat', 'loss_and_target')
 #: Parts of a model that are folded and store their weights in another precision, of any package; of the others only
 #: this package's, which use their weights nowhere else.
 NETWORKS = ('backbone', 'neck')
+_OWN = 'mmcnn.models.'
 #: Layers whose products autocast computes in the lower precision; subclasses may use their weights in another way.
 _PRODUCTS = (
     *(nn.Conv2d, nn.ConvTranspose2d, nn.Linear, SameConv2d, OnePassConv2d),
@@ -29,14 +30,15 @@ _PRODUCTS = (
 def use_mixed_precision(model: BaseModel, dtype: torch.dtype) -> None:
     """Make a detector or classifier predict in mixed precision, as autocast defines it, with boxes in float32.
 
-    The weights of its networks (:func:`networks_of`) are stored in ``dtype``, so that they are not converted for each
-    image. The numbers are those of autocast.
+    The weights of its backbone and neck, and of heads of this package, are stored in ``dtype``, so that they are not
+    converted for each image. The numbers are those of autocast.
 
     Args:
         model: for inference only, on its device; changed in place.
         dtype: bfloat16, or float16 on a GPU.
     """
-    for part in networks_of(model).values():
+    own = (module for module in model.modules() if type(module).__module__.startswith(_OWN))
+    for part in (*networks_of(model).values(), *own):
         store_weights(part, dtype)
     predict_boxes_in_float32(model)
     model.forward = _Autocast(model, 'forward', dtype)
@@ -47,7 +49,7 @@ def networks_of(model: nn.Module) -> dict[str, nn.Module]:
     return {
         name: part
         for name, part in model.named_children()
-        if (name in NETWORKS or type(part).__module__.startswith('mmcnn.models.')) and [*part.parameters()]
+        if (name in NETWORKS or type(part).__module__.startswith(_OWN)) and [*part.parameters()]
     }
 
 

@@ -129,6 +129,7 @@ def test_boxes_of_two_stages(images):
     model = fuse(built('faster_rcnn_resnet50_fpn'))
     model.roi_head.test_cfg.score_thr = 0.0
     use_mixed_precision(model, BF16)
+    assert {layer.weight.dtype for layer in model.roi_head.modules() if isinstance(layer, nn.Linear)} == {BF16}
     first, second = model(images, samples(images), mode='predict')
     for each in (first.pred_instances, second.pred_instances):
         assert each.bboxes.dtype == each.scores.dtype == torch.float32
