@@ -61,7 +61,8 @@ class Detector(BaseDetector):
 
     Attributes:
         classes: tuple of the class names.
-        model: the network, with BatchNorm folded into the convolutions (:func:`mmcnn.fuse`).
+        model: the network, with BatchNorm folded into the convolutions (:func:`mmcnn.fuse`). In mixed precision, call
+            only the whole network; its parts would need autocast.
         num_parameters: number of parameters before the folding, without BatchNorm's statistics.
 
     Raises:

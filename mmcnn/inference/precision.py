@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import torch
@@ -32,14 +33,20 @@ def dtype_called(
         return None
     if amp not in (True, 'auto', *_DTYPES):
         raise UsageError(f'amp={amp!r}: {nearest(str(amp), ("auto", *_DTYPES, "off"))}')
-    if device.type == 'cpu':
+    if device.type != 'cuda':
         return _on_cpu(amp, say)
-    supported = torch.cuda.is_bf16_supported(including_emulation=False)
+    with torch.cuda.device(device) if device.index is not None else contextlib.nullcontext():
+        supported = torch.cuda.is_bf16_supported(including_emulation=False)
     if amp == 'bf16' and not supported:
         raise UsageError(f'amp=bf16: {torch.cuda.get_device_name(device)} does not support bfloat16; use fp16')
     if amp in (True, 'auto'):
         amp = 'bf16' if supported else 'fp16'
     return _DTYPES[amp]
+
+
+def name_of(dtype: torch.dtype | None) -> str:
+    """Return the name of a type of mixed precision; MMEngine's default, None, is fp16."""
+    return 'bf16' if dtype is torch.bfloat16 else 'fp16'
 
 
 def _on_cpu(amp: bool | str, say: Callable[[str], object]) -> torch.dtype | None:

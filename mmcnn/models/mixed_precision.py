@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -20,6 +18,9 @@ AFTER_FORWARD = ('loss_by_feat', 'predict_by_feat', 'loss_and_target')
 #: this package's, which use their weights nowhere else.
 NETWORKS = ('backbone', 'neck')
 _OWN = 'mmcnn.models.'
+#: MMDetection's heads whose ``forward`` ends with coordinates from 0 to 1, scores or boxes in pixels, and their
+#: subclasses; by name, since importing them takes seconds.
+_COMPLETE_IN_FORWARD = {'CenterNetHead', 'DETRHead', 'RTMDetHead'}
 #: Layers whose products autocast computes in the lower precision; subclasses may use their weights in another way.
 _PRODUCTS = (
     *(nn.Conv2d, nn.ConvTranspose2d, nn.Linear, SameConv2d, OnePassConv2d),
@@ -31,7 +32,8 @@ def use_mixed_precision(model: BaseModel, dtype: torch.dtype) -> None:
     """Make a detector or classifier predict in mixed precision, as autocast defines it, with boxes in float32.
 
     The weights of its backbone and neck, and of heads of this package, are stored in ``dtype``, so that they are not
-    converted for each image. The numbers are those of autocast.
+    converted for each image; autocast converts those of other heads. The parts can only be called on their own under
+    autocast.
 
     Args:
         model: for inference only, on its device; changed in place.
@@ -61,12 +63,17 @@ def store_weights(network: nn.Module, dtype: torch.dtype) -> None:
 
 
 def predict_boxes_in_float32(model: nn.Module) -> None:
-    """Let heads in evaluation mode compute boxes in float32 under autocast; a position needs more than 8 bits."""
+    """Let heads in evaluation mode compute boxes in float32 under autocast; a position needs more than 8 bits.
+
+    Heads that complete boxes or scores in ``forward``, such as DETR's, are computed in float32 as a whole.
+    """
     for module in model.modules():
         if any(hasattr(module, name) for name in AFTER_FORWARD):
             module.register_forward_hook(_in_float32_if_evaluated)
             if hasattr(module, 'predict_by_feat'):
                 module.predict_by_feat = _Float32IfEvaluated(module, 'predict_by_feat')
+            if _COMPLETE_IN_FORWARD & {each.__name__ for each in type(module).__mro__}:
+                module.forward = _Float32IfEvaluated(module, 'forward')
 
 
 def in_float32(module: nn.Module, given: Any, found: Any) -> Any:
@@ -90,19 +97,17 @@ class _Method:
     def __init__(self, module: nn.Module, name: str) -> None:
         self.module, self.name = module, name
 
-    def _context(self) -> AbstractContextManager:
-        raise NotImplementedError
-
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with self._context():
-            return getattr(type(self.module), self.name)(self.module, *args, **kwargs)
+        return getattr(type(self.module), self.name)(self.module, *args, **kwargs)
 
 
 class _Float32IfEvaluated(_Method):
-    def _context(self) -> AbstractContextManager:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.module.training:
-            return contextlib.nullcontext()
-        return torch.autocast(_device_type(self.module), enabled=False)
+            return super().__call__(*args, **kwargs)
+        args, kwargs = (in_float32(self.module, None, given) for given in (args, kwargs))
+        with torch.autocast(_device_type(self.module), enabled=False):
+            return super().__call__(*args, **kwargs)
 
 
 class _Autocast(_Method):
@@ -110,8 +115,9 @@ class _Autocast(_Method):
         super().__init__(module, name)
         self.dtype = dtype
 
-    def _context(self) -> AbstractContextManager:
-        return torch.autocast(_device_type(self.module), self.dtype)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(_device_type(self.module), self.dtype):
+            return super().__call__(*args, **kwargs)
 
 
 def _device_type(module: nn.Module) -> str:

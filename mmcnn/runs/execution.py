@@ -22,7 +22,7 @@ from mmcnn.engine.early_stopping_hook import ResumableEarlyStoppingHook
 from mmcnn.engine.ranks import check_alike, join_ranks
 from mmcnn.evaluation import CocoMetric
 from mmcnn.inference.detector import Detector, read_image
-from mmcnn.inference.precision import dtype_called
+from mmcnn.inference.precision import dtype_called, name_of
 from mmcnn.models.classifiers import Classifier
 from mmcnn.models.fuse import fuse
 from mmcnn.models.mixed_precision import use_mixed_precision
@@ -152,9 +152,9 @@ def test(
     """
     console = console or Console(verbose=True, launcher=cfg.get('launcher', 'none'))
     notes = [*notes]
-    dtype = dtype_called(amp, torch.device(get_device()), notes.append)
     cfg.load_from, cfg.resume = None, False
     join_ranks(cfg)
+    dtype = dtype_called(amp, torch.device(get_device()), notes.append)
     _drop_helpers(cfg)
     use_tf32(cfg)
     with console.run():
@@ -171,7 +171,7 @@ def test(
             use_mixed_precision(unwrapped(runner.model), dtype)
         logged = runner.test()
         if is_main_process():
-            metrics = write_metrics(Path(cfg.work_dir), path, logged)
+            metrics = write_metrics(Path(cfg.work_dir), path, logged, dtype and name_of(dtype))
             found = by_name(logged)[0]
             console.summary([('numbers', shown_path(metrics)), *nothing_rows(found)], main_numbers(found))
     barrier()

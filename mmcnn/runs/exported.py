@@ -34,5 +34,6 @@ def refuse_options(options: Options, without_meaning: dict[str, str]) -> None:
     fields = options.__dataclass_fields__
     for name, reason in without_meaning.items():
         value = getattr(options, name, None)
-        if name in fields and value is not None and value not in ({}, fields[name].default):
+        is_off = value is False or value == 'off'
+        if name in fields and not is_off and value not in (None, {}, fields[name].default):
             raise UsageError(f'{name}={value} has no effect on {options.checkpoint}, an exported network: {reason}')

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from mmcnn.console.layout import number, shortened
 from mmcnn.engine import BFloat16OptimWrapper
+from mmcnn.inference.precision import name_of
 from mmcnn.models.costs import count_parameters
 from mmcnn.runs.history_hook import counts_epochs
 from mmcnn.runs.precision import is_channels_last
@@ -59,7 +60,7 @@ def evaluation_rows(runner: Runner, weights: str, dtype: torch.dtype | None = No
         ('model', _model(runner)),
         ('weights', weights),
         ('data', data_row(dataset, f'{len(dataset):,} test images')),
-        ('device', f'{_device(runner)}{"" if dtype is None else f", mixed precision ({_name(dtype)})"}'),
+        ('device', f'{_device(runner)}{"" if dtype is None else f", mixed precision ({name_of(dtype)})"}'),
         _log(runner),
     ]
 
@@ -123,14 +124,9 @@ def _speed(runner: Runner) -> list[str]:
     found = []
     if isinstance(wrapper, AmpOptimWrapper | BFloat16OptimWrapper):
         too = ', validation too' if performance.get('val_amp') else ''
-        found.append(f'mixed precision ({_name(wrapper.cast_dtype)}{too})')
+        found.append(f'mixed precision ({name_of(wrapper.cast_dtype)}{too})')
     found += ['channels last'] if is_channels_last(runner.cfg) else []
     return found + (['compiled'] if performance.get('compile') else [])
-
-
-def _name(dtype: torch.dtype | None) -> str:
-    """Return the name of a type of mixed precision; MMEngine's default, None, is fp16."""
-    return 'bf16' if dtype is torch.bfloat16 else 'fp16'
 
 
 def _log(runner: Runner) -> tuple[str, str]:

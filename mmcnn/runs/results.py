@@ -111,11 +111,19 @@ def nothing_rows(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
     return [('result', NOTHING)] if nothing_measured(metrics) else []
 
 
-def write_metrics(folder: Path, checkpoint: str, logged: Mapping[str, Any]) -> Path:
-    """Write the metrics of an evaluation, with MMEngine's names, to ``metrics.json``; NaN becomes null."""
+def write_metrics(folder: Path, checkpoint: str, logged: Mapping[str, Any], precision: str | None = None) -> Path:
+    """Write the metrics of an evaluation, with MMEngine's names, to ``metrics.json``; NaN becomes null.
+
+    Args:
+        folder: the work dir.
+        checkpoint: path of the weights.
+        logged: the metrics.
+        precision: name of the mixed precision; None: there is none.
+    """
     numbers = {key: None if math.isnan(value) else value for key, value in logged.items()
                if isinstance(value, int | float)}  # fmt: skip
-    text = json.dumps(dict(checkpoint=checkpoint, **numbers), indent=2, ensure_ascii=False)
+    of_precision = {} if precision is None else dict(precision=precision)
+    text = json.dumps(dict(checkpoint=checkpoint, **of_precision, **numbers), indent=2, ensure_ascii=False)
     file = folder / 'metrics.json'
     file.write_text(f'{text}\n', encoding='utf-8')
     return file

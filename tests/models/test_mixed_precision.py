@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from mmdet.models.dense_heads import GFLHead
+from mmdet.models.dense_heads import DETRHead, GFLHead
 from mmdet.structures import DetDataSample
 from mmengine.registry import DefaultScope
 from torch import nn
@@ -12,7 +12,6 @@ from torch import nn
 import mmcnn
 from mmcnn.config.load import load_config
 from mmcnn.deployment.random_weights import spread
-from mmcnn.models.dense_heads import YOLOHead
 from mmcnn.models.fuse import fold, fuse
 from mmcnn.models.mixed_precision import predict_boxes_in_float32, use_mixed_precision
 from mmcnn.models.wiring import wire
@@ -91,17 +90,18 @@ def test_the_error_is_that_of_autocast(config, images):
 @torch.no_grad()
 def test_weights_are_stored_once_and_those_of_other_heads_stay(images):
     ours, theirs = fuse(built('yolov5_n')), fuse(built(GFL))
-    for model in (ours, theirs):
-        use_mixed_precision(model, BF16)
-    dtypes = {
-        type(network) if part == 'bbox_head' else part: {
-            layer.weight.dtype for layer in network.modules() if isinstance(layer, nn.Conv2d)
-        }
-        for model in (ours, theirs)
+    use_mixed_precision(ours, BF16)
+    use_mixed_precision(theirs, BF16)
+    assert dtypes_of(ours) == {'backbone': {BF16}, 'neck': {BF16}, 'bbox_head': {BF16}}
+    assert dtypes_of(theirs) == {'backbone': {BF16}, 'neck': {BF16}, 'bbox_head': {torch.float32}}
+
+
+def dtypes_of(model):
+    return {
+        part: {layer.weight.dtype for layer in network.modules() if isinstance(layer, nn.Conv2d)}
         for part, network in model.named_children()
         if part != 'data_preprocessor'
     }
-    assert dtypes == {'backbone': {BF16}, 'neck': {BF16}, YOLOHead: {BF16}, GFLHead: {torch.float32}}
 
 
 @torch.no_grad()
@@ -122,6 +122,24 @@ def test_a_head_computes_boxes_in_float32(images, monkeypatch):
     for one, other in zip(plain, mixed, strict=True):
         assert len(one.pred_instances) == len(other.pred_instances) == 10
         assert other.pred_instances.bboxes.dtype == other.pred_instances.scores.dtype == torch.float32
+
+
+@torch.no_grad()
+def test_a_head_that_completes_boxes_in_forward_is_in_float32():
+    """DETR's coordinates end in a sigmoid; in bfloat16 those above 0.5 would be multiples of 1/256."""
+    model = nn.Sequential(DETRHead(num_classes=3, embed_dims=16)).eval()
+    predict_boxes_in_float32(model)
+    states = torch.randn(1, 2, 50, 16)
+    expected = model[0](states)
+    with torch.autocast('cpu', BF16):
+        found = model[0](states)
+        rounded = model[0](states.to(BF16))
+    for one, other, third in zip(found, expected, rounded, strict=True):
+        assert torch.equal(one, other) and third.dtype is torch.float32
+    boxes = rounded[1]
+    assert not torch.equal(boxes, boxes.to(BF16).float())
+    with torch.autocast('cpu', BF16):
+        assert model.train()[0](states)[0].dtype is BF16
 
 
 @torch.no_grad()
@@ -166,6 +184,8 @@ def test_a_copy_has_its_own_weights(images):
     use_mixed_precision(model, BF16)
     before = maps(model, images)
     copied = copy.deepcopy(model)
+    for name, owner in (('forward', copied), ('predict_by_feat', copied.bbox_head)):
+        assert getattr(owner, name).module is owner
     for parameter in copied.bbox_head.predictions.parameters():
         parameter.zero_()
     assert not any(each.any() for each in maps(copied, images))

@@ -1,5 +1,6 @@
 """Validations of a training run folded networks, and nothing else sees them."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -149,3 +150,5 @@ def test_a_training_validates_as_test_does(shapes, tmp_path, norms, monkeypatch,
         assert any(name.endswith('bn.running_mean') for name in torch.load(path, weights_only=True)['state_dict'])
     tested = mmcnn.evaluate(result.last, data=shapes, device='cpu', workers=0, amp=amp)
     assert tested.metrics == result.metrics
+    precision = json.loads((tested.work_dir / 'metrics.json').read_text()).get('precision')
+    assert precision == (None if amp == 'off' else amp)

@@ -62,6 +62,11 @@ def test_images(run, detector, album):
     np.testing.assert_array_equal(read_image('found/b.png'), detector('album/b.png').plot())
 
 
+def test_mixed_precision(run, album):
+    exact, mixed = (records(run(album, out=f'found_{amp}', amp=amp).folder)['a.jpg'] for amp in ('off', 'bf16'))
+    assert mixed != exact and mixed[0]['score'] == pytest.approx(exact[0]['score'], abs=0.02)
+
+
 def test_the_file_is_laid_out_as_json_itself_does(run, album):
     text = (run(album).folder / 'detections.json').read_text(encoding='utf-8')
     assert text == json.dumps(json.loads(text), indent=1, ensure_ascii=False) + '\n'
