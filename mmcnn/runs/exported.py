@@ -34,6 +34,6 @@ def refuse_options(options: Options, without_meaning: dict[str, str]) -> None:
     fields = options.__dataclass_fields__
     for name, reason in without_meaning.items():
         value = getattr(options, name, None)
-        is_off = value is False or value == 'off'
+        is_off = value is False or value == 'off'  # not 0, which is a GPU
         if name in fields and not is_off and value not in (None, {}, fields[name].default):
             raise UsageError(f'{name}={value} has no effect on {options.checkpoint}, an exported network: {reason}')
