@@ -17,10 +17,10 @@ demo: setup
 	@$(BIN)/python tools/train.py configs/yolov4_cspdarknet53_narrow.py --data demo --img-size 160 --epochs 30
 
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 8
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 test-all: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 -m 'not campaign and not real_weights'
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m 'not campaign and not real_weights'
 
 lint: setup
 	$(BIN)/ruff check .
@@ -37,7 +37,7 @@ golden: setup
 	$(BIN)/python -m pytest tests/models/backbones -k golden --update-golden
 
 parity: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 tests/parity tests/weights/sources/test_ultralytics.py \
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal tests/parity tests/weights/sources/test_ultralytics.py \
 	  tests/weights/test_hostile_files.py tests/weights/test_hostile_kinds.py -m 'slow or not slow' --write-parity
 
 table: setup
