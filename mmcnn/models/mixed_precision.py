@@ -18,6 +18,8 @@ AFTER_FORWARD = ('loss_by_feat', 'predict_by_feat', 'loss_and_target')
 #: this package's, which use their weights nowhere else.
 NETWORKS = ('backbone', 'neck')
 _OWN = 'mmcnn.models.'
+#: Methods of MMDetection's DETRs that compute reference points, which boxes are relative to.
+_OF_REFERENCE_POINTS = ('pre_decoder', 'forward_decoder')
 #: MMDetection's heads whose ``forward`` ends with coordinates from 0 to 1, scores or boxes in pixels, and their
 #: subclasses; by name, since importing them takes seconds.
 _COMPLETE_IN_FORWARD = {'CenterNetHead', 'DETRHead', 'RTMDetHead'}
@@ -65,13 +67,15 @@ def store_weights(network: nn.Module, dtype: torch.dtype) -> None:
 def predict_boxes_in_float32(model: nn.Module) -> None:
     """Let heads in evaluation mode compute boxes in float32 under autocast; a position needs more than 8 bits.
 
-    Heads that complete boxes or scores in ``forward``, such as DETR's, are computed in float32 as a whole.
+    Heads that complete boxes or scores in ``forward``, such as DETR's, are computed in float32 as a whole, and so are
+    the decoders of DETRs, which refine reference points.
     """
     for module in model.modules():
+        for name in ('predict_by_feat', *_OF_REFERENCE_POINTS):
+            if hasattr(module, name):
+                setattr(module, name, _Float32IfEvaluated(module, name))
         if any(hasattr(module, name) for name in AFTER_FORWARD):
             module.register_forward_hook(_in_float32_if_evaluated)
-            if hasattr(module, 'predict_by_feat'):
-                module.predict_by_feat = _Float32IfEvaluated(module, 'predict_by_feat')
             if _COMPLETE_IN_FORWARD & {each.__name__ for each in type(module).__mro__}:
                 module.forward = _Float32IfEvaluated(module, 'forward')
 

@@ -142,6 +142,60 @@ def test_a_head_that_completes_boxes_in_forward_is_in_float32():
         assert model.train()[0](states)[0].dtype is BF16
 
 
+def deformable_detr(refines, two_stages):
+    attention = dict(embed_dims=256, num_heads=8, dropout=0.0)
+    ffn = dict(embed_dims=256, feedforward_channels=64, num_fcs=2, ffn_drop=0.0)
+    sampling = dict(embed_dims=256, num_heads=8, num_levels=2, dropout=0.0, batch_first=True)
+    return dict(
+        type='mmcnn.wired',
+        detector='DeformableDETR',
+        num_queries=12,
+        num_feature_levels=2,
+        with_box_refine=refines,
+        as_two_stage=two_stages,
+        backbone=dict(type='mmcnn.vovnet27-slim', out_indices=(4, 5), widen_factor=0.25),
+        neck=dict(type='ChannelMapper', kernel_size=1, out_channels=256, act_cfg=None, num_outs=2),
+        encoder=dict(num_layers=1, layer_cfg=dict(self_attn_cfg=sampling, ffn_cfg=ffn)),
+        decoder=dict(
+            num_layers=2,
+            return_intermediate=True,
+            layer_cfg=dict(self_attn_cfg=attention | dict(batch_first=True), cross_attn_cfg=sampling, ffn_cfg=ffn),
+            post_norm_cfg=None,
+        ),
+        positional_encoding=dict(num_feats=128, normalize=True, offset=-0.5),
+        bbox_head=dict(
+            type='DeformableDETRHead', num_classes=3, embed_dims=256, loss_cls=dict(type='FocalLoss', use_sigmoid=True)
+        ),
+        test_cfg=dict(max_per_img=10),
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(('refines', 'two_stages'), [(False, False), (True, False), (True, True)])
+def test_reference_points_of_detrs_are_in_float32(images, monkeypatch, refines, two_stages):
+    """A box is a shift of its reference point, which in bfloat16 would be a multiple of 1/256 above 0.5."""
+    model, seen = built(deformable_detr(refines, two_stages)), []
+    for branch in model.bbox_head.reg_branches:  # initially zero, so that nothing would be refined
+        nn.init.normal_(branch[-1].weight, std=0.1)
+    predict = type(model.bbox_head).forward
+
+    def observed(self, hidden_states, references):
+        seen.append(references)
+        return predict(self, hidden_states, references)
+
+    monkeypatch.setattr(type(model.bbox_head), 'forward', observed)
+    expected = model(images, samples(images), mode='predict')
+    use_mixed_precision(model, BF16)
+    found = model(images, samples(images), mode='predict')
+    for points, mixed in zip(*seen, strict=True):
+        assert points.dtype is mixed.dtype is torch.float32
+        assert (mixed == mixed.to(BF16).float()).float().mean() < 0.2
+        # With two stages, the best positions are others if their scores are nearly equal.
+        assert two_stages or (points - mixed).abs().mean() < 0.02
+    for one, other in zip(expected, found, strict=True):
+        assert len(one.pred_instances) == len(other.pred_instances) == 10
+
+
 @torch.no_grad()
 def test_boxes_of_two_stages(images):
     model = fuse(built('faster_rcnn_resnet50_fpn'))
