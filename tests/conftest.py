@@ -81,6 +81,7 @@ def pytest_collection_finish():
     _leave_out_of_collections()
 
 
+@pytest.hookimpl(trylast=True)  # after the fixtures of the file
 def pytest_runtest_teardown(item, nextitem):
     if nextitem is None or nextitem.path != item.path:
         _leave_out_of_collections()
