@@ -28,6 +28,20 @@ class KeyValues(argparse.Action):
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), *values])
 
 
+def check_png(path: str | os.PathLike | None) -> None:
+    """Refuse a path of ``--plot`` that cannot become a PNG, before any work.
+
+    Raises:
+        UsageError: it is a folder or has another suffix, such as that of a photograph.
+    """
+    if path is None:
+        return
+    if not os.fspath(path) or os.path.isdir(path):
+        raise UsageError(f"--plot '{path}': name a PNG file, such as {os.path.join(path, 'figure.png')}")
+    if not os.fspath(path).lower().endswith('.png'):
+        raise UsageError(f'--plot {path}: the figure is a PNG; name a file that ends in .png')
+
+
 def add_config(parser: argparse.ArgumentParser, **keywords: Any) -> None:
     """Add CONFIG; shells complete it with the configs that come with mmcnn."""
     parser.add_argument('config', metavar='CONFIG', **keywords).completer = lambda **_: own_configs()

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from mmcnn.benchmarks import options as classes
-from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.cli.arguments import add_options, check_png, options_from
 from mmcnn.errors import UsageError
 
 #: Every benchmark: its module in mmcnn.benchmarks, its options and its line in ``mmcnn benchmark --help``.
@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if args.what == 'backbone' and args.names:
         fixed = dict(names=tuple(args.names))
     options = options_from(args, kind, **fixed)
+    check_png(options.plot)
     if getattr(options, 'imports', None):
         from mmcnn.weights.own_modules import import_modules
 

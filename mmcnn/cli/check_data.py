@@ -11,7 +11,7 @@ import argparse
 from dataclasses import dataclass
 from typing import Annotated
 
-from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.cli.arguments import add_options, check_png, options_from
 from mmcnn.runs.options import ImportOptions, Option, SplitOptions
 
 
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the data; return 1 if there are errors or the requested figure cannot be drawn."""
     options = options_from(args, CheckOptions)
+    check_png(args.plot)
 
     from mmcnn.datasets.check.report import DataReport
     from mmcnn.runs.api import check_data

@@ -94,6 +94,8 @@ def split_arguments(names: Sequence[str]) -> tuple[str | None, str, list[str]]:
     follows = not Path(first).exists() and names[1].endswith(WEIGHTS) and Path(names[1]).is_file()
     config, *others = names if first.endswith('.py') or own or follows else (None, *names)
     checkpoint, *sources = others
+    if not sources and config is not None and not checkpoint.endswith(WEIGHTS):
+        raise UsageError(f'CHECKPOINT is missing: name a file of weights between {config} and {checkpoint}')
     if not sources:
         raise UsageError(f'SOURCE is missing: name an image, a folder or a video after {checkpoint}')
     return config, checkpoint, sources

@@ -18,9 +18,8 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 
-from mmcnn.cli.arguments import add_options, options_from
+from mmcnn.cli.arguments import add_options, check_png, options_from
 from mmcnn.errors import UsageError
 from mmcnn.nearest import nearest
 from mmcnn.runs.options import ImportOptions
@@ -128,8 +127,7 @@ def _table(args: argparse.Namespace) -> int:
     column, pattern = args.sort or 'name', args.filter or '*'
     if column not in table.SORT_COLUMNS:
         raise UsageError(f"--sort '{column}': {nearest(column, table.SORT_COLUMNS)}")
-    if args.plot and Path(args.plot).is_dir():
-        raise UsageError(f'--plot {args.plot} is a folder: name a file, such as {Path(args.plot, "zoo.png")}')
+    check_png(args.plot)
     networks = table.ordered(_counted(args.img_size, pattern) if args.img_size else _stored(pattern), column)
     exact, line = table.verdict(networks, [name for name in REFERENCE if fnmatchcase(name, pattern)])
     if args.into:

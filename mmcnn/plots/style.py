@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
+from mmcnn.errors import UsageError
 from mmcnn.plots.palette import INK, as_hex
 
 #: Possible label positions: offset from the marker, and alignment.
@@ -37,14 +38,20 @@ def saved_figure(path: str | Path, width: float, height: float, dpi: int = 100) 
         width: Inches.
         height: Inches.
         dpi: Pixels per inch.
+
+    Raises:
+        UsageError: The file cannot be written.
     """
     figure = Figure(figsize=(width, height), dpi=dpi, layout='constrained')
     FigureCanvasAgg(figure)
     yield figure
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message='Glyph')  # names in scripts that the font lacks
-        figure.savefig(path, format='png')
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', message='Glyph')  # names in scripts that the font lacks
+            figure.savefig(path, format='png')
+    except OSError as error:
+        raise UsageError(f'cannot write the figure {path}: {error.strerror or error}') from error
 
 
 def tidy(axes: Axes) -> None:

@@ -19,6 +19,7 @@ from mmcnn.config.parts import inner_datasets, metrics_of
 from mmcnn.datasets.anchors import anchors_of, best_possible_recall
 from mmcnn.errors import DataError, UsageError
 from mmcnn.evaluation.kept_detections import DETECTIONS, read_detections
+from mmcnn.exported_file import is_exported
 from mmcnn.plots.curves import read_entries
 from mmcnn.report.losses import losses_of_images
 from mmcnn.report.options import LOSS, ReportOptions
@@ -155,6 +156,8 @@ def config_of_run(work_dir: Path) -> Config:
 
 
 def _checkpoint(work_dir: Path, chosen: str | Path | None) -> Path:
+    if is_exported(chosen):
+        raise UsageError(f'{chosen} is an exported network: mmcnn report needs a checkpoint of the run')
     if chosen is not None:
         return Path(chosen) if Path(chosen).exists() else work_dir / chosen
     if (best := work_dir / 'best.pth').is_file():

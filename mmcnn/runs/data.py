@@ -131,14 +131,14 @@ def _detector_folder(
             ann_file, prefix = folder.files[split]
             dataset = inner_dataset(loader)
             read_as_coco(name, dataset, say)
-            dataset.update(data_root=str(folder.root), ann_file=ann_file, data_prefix=dict(img=prefix))
+            dataset.update(data_root=_absolute(folder.root), ann_file=ann_file, data_prefix=dict(img=prefix))
     evaluated = tuple(names_of(classes, trained, 'the checkpoint')) if classes is not None and trained else ()
     for evaluator in ('val_evaluator', 'test_evaluator') if 'val' in folder.files else ():
         for where, metric in metrics_of(cfg, evaluator):
             measure_as_coco(where, metric, say)
             known = takes(METRICS.get(metric.get('type'))) or ()
             if 'ann_file' in metric or 'ann_file' in known:
-                metric.ann_file = str(folder.root / folder.files['val'][0])
+                metric.ann_file = str(Path(_absolute(folder.root), folder.files['val'][0]))
             if evaluated and 'classes' in known:
                 metric.classes = list(evaluated)
     if evaluated:
@@ -168,10 +168,15 @@ def _class_folder(
             split = SPLITS[name]
             left_out = [file for of, file in folder.left_out if of == split]
             inner_dataset(loader).update(
-                data_root=str(folder.root), data_prefix=dict(img=f'{split}/'), left_out=left_out
+                data_root=_absolute(folder.root), data_prefix=dict(img=f'{split}/'), left_out=left_out
             )
     cfg.model.num_classes = len(folder.classes)
     return folder
+
+
+def _absolute(root: Path) -> str:
+    """Return the path of a data folder for the config: its checkpoints may be evaluated from another directory."""
+    return os.path.abspath(root)
 
 
 def _checked_classes(data: str | Path, checkpoint: dict | None, skip_bad: bool, say: Say) -> ClassData:

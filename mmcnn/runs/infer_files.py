@@ -232,10 +232,11 @@ class _YoloFiles:
     def __init__(self, folder: Path, classes: Sequence[str]) -> None:
         self._folder = folder / YOLO_FOLDER
         self._folder.mkdir()
-        settings = dict(train='images', val='images', names=dict(enumerate(classes)))
-        text = '# Put the images into images/, beside labels/.\n' + yaml.safe_dump(
-            settings, allow_unicode=True, sort_keys=False
-        )
+        settings = dict(train='images', names=dict(enumerate(classes)))
+        text = (
+            '# Put the images into images/, beside labels/. None are named for validation: mmcnn train draws some\n'
+            '# with --val-fraction.\n'
+        ) + yaml.safe_dump(settings, allow_unicode=True, sort_keys=False)
         (self._folder / 'data.yaml').write_text(text, encoding='utf-8')
 
     def add(self, frame: DetectedFrame) -> None:

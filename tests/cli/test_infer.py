@@ -49,6 +49,11 @@ def test_a_source_has_to_be_named(here, names):
         split_arguments(names)
 
 
+def test_a_checkpoint_has_to_be_named_after_a_config(here):
+    with pytest.raises(UsageError, match=r'CHECKPOINT is missing: name a file of weights between .* and street\.jpg'):
+        split_arguments([CONFIG, 'street.jpg'])
+
+
 def test_options_may_stand_anywhere(run_command, trained, shapes, tmp_path):
     image = sorted((shapes / 'images').iterdir())[0]
     calls = [

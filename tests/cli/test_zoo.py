@@ -123,7 +123,7 @@ def test_into_a_file(run_command, tmp_path):
         (['table', 'darknet53'], r"'darknet53': only show takes a name; use mmcnn zoo show darknet53, or --filter"),
         (['show', 'darknet53', '--markdown'], r'--markdown cannot be combined with show'),
         (['costs', '--filter', 'darknet53'], r'--filter cannot be combined with costs'),
-        (['--filter', 'darknet53', '--plot', '.'], r'--plot \. is a folder: name a file'),
+        (['--filter', 'darknet53', '--plot', '.'], r'--plot .\..: name a PNG file'),
         (['--filter', 'inceptionv3', '--img-size', '64'], r'--img-size 64: too small for a network \('),
         (['show', 'inceptionv3', '--img-size', '64'], r'--img-size 64: too small for a network \('),
         (['--matrix', '--sort', 'total'], r'--sort cannot be combined with matrix'),

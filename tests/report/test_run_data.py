@@ -75,6 +75,11 @@ def test_what_is_no_run_is_refused(tmp_path, trained_classifier):
         read_run(ReportOptions(work_dir=trained_classifier.work_dir))
 
 
+def test_an_exported_network_is_refused(trained):
+    with pytest.raises(UsageError, match=r'best\.onnx is an exported network: mmcnn report needs a checkpoint'):
+        read_run(ReportOptions(work_dir=trained.work_dir, checkpoint='best.onnx'))
+
+
 def test_a_run_without_a_checkpoint_is_refused(trained, tmp_path):
     shutil.copy(next(trained.work_dir.glob('*.py')), tmp_path)
     with pytest.raises(UsageError, match=r'has no checkpoint yet'):

@@ -82,6 +82,15 @@ def test_data_sets_classes_files_and_evaluators(shapes):
     assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == str(shapes / 'val.json')
 
 
+def test_a_relative_folder_is_recorded_in_full(shapes, shape_classes, monkeypatch, tmp_path):
+    detector, classifier = load_config(CONFIG), load_config(CLASSIFIER)
+    for cfg, folder in ((detector, shapes), (classifier, shape_classes)):
+        monkeypatch.chdir(folder.parent)
+        set_data(cfg, folder.name)
+        assert cfg.test_dataloader.dataset.data_root == str(folder)
+    assert detector.test_evaluator.ann_file == str(shapes / 'val.json')
+
+
 def trained_on(*classes):
     return {'meta': {'dataset_meta': {'classes': classes}}}
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import mmcnn
 from mmcnn.datasets.check.detector import check_data
 from mmcnn.errors import CheckpointError, DataError, UsageError
 from mmcnn.inference.detector import Detector
@@ -239,6 +240,9 @@ def test_yolo_labels_are_a_data_set(run, detector, album):
     report = check_data(folder, names=['train'])
     assert report.classes == ('circle', 'square', 'triangle')
     refused_nothing(report)
+    drawn = mmcnn.check_data(folder, val_fraction=0.34)
+    refused_nothing(drawn)
+    assert [len(kept['images']) for kept in drawn.kept] == [2, 1]
 
 
 def test_an_image_without_objects_has_an_empty_label_file(run, album):

@@ -82,15 +82,21 @@ def test_what_cannot_be_drawn_is_said_before_the_report(run_tool, shapes, shape_
 
 
 def test_refusals(run_tool, shapes, tmp_path):
+    (tmp_path / 'photo.jpg').write_bytes(b'a photograph')
     for args, message in (
         ((tmp_path / 'gone',), r'gone does not exist; a data folder has'),
         ((tmp_path, '--img-size', 0), 'img_size=0'),
         ((shapes, '--plot', 'a.png', '--config', 'yolov5_t'), "no config file 'yolov5_t'"),
+        ((shapes, '--plot', '.'), "--plot '.': name a PNG file, such as ./figure.png"),
+        ((shapes, '--plot', ''), "--plot '': name a PNG file, such as figure.png"),
+        ((shapes, '--plot', 'photo.jpg'), '--plot photo.jpg: the figure is a PNG; name a file that ends in .png'),
+        ((shapes, '--plot', 'photo.jpg/a.png'), 'cannot write the figure photo.jpg/a.png: File exists'),
     ):
         result = run_tool('check_data', *args, cwd=tmp_path)
         assert result.code == 1
         assert result.err.startswith('error: ')
         assert message in result.err
+    assert (tmp_path / 'photo.jpg').read_bytes() == b'a photograph'
 
 
 def test_a_classifier_s_folder(run_tool, shape_classes, tmp_path):
