@@ -74,8 +74,12 @@ def read_as_coco(name: str, dataset: ConfigDict, say: Say) -> None:
 
 
 def measure_as_coco(where: str, metric: Any, say: Say) -> None:
-    """Replace OpenImages' metric by COCO's, in place, because it needs the class hierarchy of that data set."""
-    from mmdet.evaluation import OpenImagesMetric
+    """Replace MMDetection's COCO metric for boxes by this package's, which has the AP of each class, in place.
+
+    It also gives an AP of 0 where MMDetection's gives nothing: if nothing was detected. OpenImages' metric is replaced,
+    too, because it needs the class hierarchy of that data set.
+    """
+    from mmdet.evaluation import CocoMetric, OpenImagesMetric
     from mmdet.registry import METRICS
 
     kind = metric.get('type')
@@ -84,7 +88,9 @@ def measure_as_coco(where: str, metric: Any, say: Say) -> None:
         say(f'note: {where}: data= is evaluated by CocoMetric instead of {kind.__name__}, which needs a class '
             'hierarchy')  # fmt: skip
         metric.clear()
-        metric.update(type='CocoMetric', metric='bbox')
+        metric.update(type='mmcnn.CocoMetric', metric='bbox')
+    elif kind is CocoMetric and metric.get('metric', 'bbox') in ('bbox', ['bbox'], ('bbox',)):
+        metric['type'] = 'mmcnn.CocoMetric'
 
 
 def _kind(dataset: dict) -> Any:

@@ -55,6 +55,7 @@ from mmcnn.runs.training import (
     set_on_nan,
     set_patience,
     set_until_epoch,
+    use_own_parts,
 )
 from mmcnn.runs.work_dirs import RunKind
 from mmcnn.weights.checkpoint import Checkpoint
@@ -130,6 +131,8 @@ def prepare(
         trained = _trained(cfg, checkpoint, named=options.config is not None)
     record_imports(cfg, options.imports)
     check_structure(cfg)
+    if training:
+        use_own_parts(cfg)
     say_unread(cfg, notes.append)
     check_launcher(options.launcher)
     typed = typed_options(options)

@@ -1,4 +1,4 @@
-"""``on_nan``, ``patience`` and ``resume``: how a training behaves, and what it starts from."""
+"""How a training behaves, and what it starts from: ``on_nan``, ``patience``, ``resume``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import EpochBasedTrainLoop
 
 from mmcnn.config.load import dicts_in
 from mmcnn.config.parts import metrics_of
@@ -17,6 +19,22 @@ from mmcnn.models.wiring import is_classifier
 from mmcnn.runs.checkpoints import last_checkpoint, open_resumable
 from mmcnn.weights.addresses import is_address, resolve
 from mmcnn.weights.checkpoint import Checkpoint
+
+
+def use_own_parts(cfg: Config) -> None:
+    """Give a config of MMDetection the training loop and the checkpoint hook of this package, in place.
+
+    So its runs can be stopped and resumed, and keep their best checkpoint. Both are subclasses of MMEngine's, which
+    stay if their names have a scope (``mmengine.CheckpointHook``) or if checkpoints go to a remote folder.
+    """
+    if (cfg.get('train_cfg') or {}).get('type') not in ('EpochBasedTrainLoop', EpochBasedTrainLoop):
+        return
+    cfg.train_cfg.type = 'mmcnn.ResumableTrainLoop'
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if hook.get('type') in ('CheckpointHook', CheckpointHook) and '://' not in str(hook.get('out_dir')):
+        hook.type = 'mmcnn.AtomicCheckpointHook'
+        if cfg.get('val_evaluator') is not None:
+            hook.setdefault('save_best', 'auto')
 
 
 def set_on_nan(cfg: Config, on_nan: str | None) -> None:

@@ -7,7 +7,7 @@ from mmengine.dataset import ClassBalancedDataset
 import mmcnn  # noqa: F401  registers the data sets
 from mmcnn.config.load import load_config
 from mmcnn.errors import UsageError
-from mmcnn.registry import DATASETS
+from mmcnn.registry import DATASETS, METRICS
 from mmcnn.runs.data import set_data
 from mmcnn.runs.data_sets import check_balanced, measure_as_coco
 from mmcnn.runs.options import TrainOptions
@@ -38,15 +38,27 @@ def test_openimages_is_replaced_with_its_metric(shapes, tmp_path):
     assert 'note: val_dataloader: data= is read by CocoDataset instead of OpenImagesDataset' in said
     words = 'data= is evaluated by CocoMetric instead of OpenImagesMetric, which needs a class hierarchy'
     assert f'note: val_evaluator: {words}' in said
-    assert cfg.val_evaluator == dict(type='CocoMetric', metric='bbox', ann_file=str(folder.root / 'val.json'))
+    assert cfg.val_evaluator == dict(type='mmcnn.CocoMetric', metric='bbox', ann_file=str(folder.root / 'val.json'))
     dataset = DATASETS.build(dict(cfg.val_dataloader.dataset, _scope_='mmdet'))
     assert dataset[0]['data_samples'].img_shape and cfg.model.bbox_head.num_classes == 3
 
 
-def test_other_metrics_stay():
-    metric = dict(type='VOCMetric', metric='mAP')
+@pytest.mark.parametrize('metric', ['bbox', ['bbox'], None])
+def test_boxes_are_measured_by_the_metric_with_the_ap_of_each_class(metric, shapes):
+    entries = {} if metric is None else dict(metric=metric)
+    measured = dict(type='CocoMetric', format_only=False, **entries)
+    measure_as_coco('val_evaluator', measured, print)
+    assert measured == dict(type='mmcnn.CocoMetric', format_only=False, **entries)
+    METRICS.build(dict(measured, ann_file=str(shapes / 'val.json')))
+
+
+@pytest.mark.parametrize(
+    'metric', [dict(type='VOCMetric', metric='mAP'), dict(type='CocoMetric', metric=['bbox', 'segm'])]
+)
+def test_other_metrics_stay(metric):
+    before = dict(metric)
     measure_as_coco('val_evaluator', metric, print)
-    assert metric == dict(type='VOCMetric', metric='mAP')
+    assert metric == before
 
 
 @pytest.mark.parametrize('kind', ['ClassBalancedDataset', ClassBalancedDataset])

@@ -1,18 +1,22 @@
 """Non-finite values, and the initial weights of a training."""
 
+import copy
 import shutil
 import zipfile
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import EpochBasedTrainLoop
 
+import mmcnn
 from mmcnn.config.load import load_config
 from mmcnn.errors import CheckpointError, UsageError
 from mmcnn.runs.options import TestOptions, TrainOptions
 from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
-from mmcnn.runs.training import check_initial_weights, set_on_nan, set_patience
+from mmcnn.runs.training import check_initial_weights, set_on_nan, set_patience, use_own_parts
 from mmcnn.weights.checkpoint import Checkpoint
 
 CONFIG = 'yolov4_cspdarknet53'
@@ -21,6 +25,50 @@ CONFIG = 'yolov4_cspdarknet53'
 def run_config(work_dir, **entries):
     """Return a config with the entries that define the start of a run."""
     return Config(dict(work_dir=str(work_dir), train_cfg=dict(max_epochs=2), **entries))
+
+
+def test_a_config_of_mmdetection_gets_the_loop_and_the_checkpoints_of_this_package():
+    cfg = load_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco')
+    before = copy.deepcopy(cfg)
+    use_own_parts(cfg)
+    assert cfg.train_cfg == dict(before.train_cfg, type='mmcnn.ResumableTrainLoop')
+    hook = dict(type='mmcnn.AtomicCheckpointHook', interval=1, save_best='auto')
+    assert cfg.default_hooks == dict(before.default_hooks, checkpoint=hook)
+    lazy = copy.deepcopy(before)
+    lazy.train_cfg.type, lazy.default_hooks.checkpoint.type = EpochBasedTrainLoop, CheckpointHook
+    use_own_parts(lazy)
+    assert lazy.train_cfg == cfg.train_cfg and lazy.default_hooks == cfg.default_hooks
+
+
+@pytest.mark.parametrize(
+    ('entries', 'loop', 'hook'),
+    [
+        ({'default_hooks.checkpoint.save_best': None}, True, dict(type='mmcnn.AtomicCheckpointHook', save_best=None)),
+        ({'val_evaluator': None}, True, dict(type='mmcnn.AtomicCheckpointHook')),
+        ({'default_hooks.checkpoint.out_dir': 's3://a'}, True, dict(type='CheckpointHook', out_dir='s3://a')),
+        ({'default_hooks.checkpoint.type': 'mmengine.CheckpointHook'}, True, dict(type='mmengine.CheckpointHook')),
+        ({'train_cfg.type': 'mmengine.EpochBasedTrainLoop'}, False, dict(type='CheckpointHook')),
+        ({'train_cfg.type': 'IterBasedTrainLoop'}, False, dict(type='CheckpointHook')),
+    ],
+)
+def test_parts_that_a_config_chose_itself_stay(entries, loop, hook):
+    cfg = load_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco')
+    cfg.merge_from_dict(entries)
+    use_own_parts(cfg)
+    assert (cfg.train_cfg.type == 'mmcnn.ResumableTrainLoop') == loop
+    assert cfg.default_hooks.checkpoint == dict(interval=1, **hook)
+
+
+@pytest.mark.slow
+def test_a_run_of_mmdetection_s_config_keeps_its_best_checkpoint_and_has_an_ap(shapes, tmp_path):
+    result = mmcnn.train(
+        'mmdet::retinanet/retinanet_r50_fpn_1x_coco',
+        backbone='mobilenetv2', data=shapes, img_size=64, epochs=1, batch_size=4, workers=0, work_dir=tmp_path / 'run',
+    )  # fmt: skip
+    assert result.best.name == 'best.pth' and result.best.resolve().name == 'best_coco_bbox_mAP_epoch_1.pth'
+    assert result.last.resolve().name == 'epoch_1.pth'
+    assert {'AP', 'AP50'} <= result.metrics.keys()
+    assert mmcnn.evaluate(result.best).metrics['AP'] == result.metrics['AP']
 
 
 def test_on_nan():
