@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -68,20 +69,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """After a mistake, names the command that prints help instead of printing all options."""
+    """After a mistake, names similar options and the command that prints help instead of printing all options."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._switches: list[NamedOnly] = []
+        self._names: list[str] = []
         super().__init__(*args, **kwargs)
 
     def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
         action = super().add_argument(*args, **kwargs)
         if isinstance(action, NamedOnly):
             self._switches.append(action)
+        self._names += [name for name in action.option_strings if name.startswith('--')]
         return action
 
     def parse_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None) -> argparse.Namespace:
-        return super().parse_args(separated(args, self._switches), namespace)
+        found, unknown = self.parse_known_args(separated(args, self._switches), namespace)
+        if unknown:
+            wrong = [each.partition('=')[0] for each in unknown if each.startswith('--')]
+            similar = get_close_matches(wrong[0], self._names, n=1, cutoff=0.75) if wrong else []
+            hint = f'; did you mean {similar[0]}?' if similar else ''
+            self.error(f'unrecognized arguments: {" ".join(unknown)}{hint}')
+        return found
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'error: {message}\n{self.prog} --help describes the options\n')

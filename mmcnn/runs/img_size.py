@@ -90,3 +90,25 @@ def image_size(cfg: Config) -> tuple[int, int] | None:
     steps = (step for step in dicts_in(loader) if 'type' in step and ('img_scale' in step or step['type'] in SCALED))
     sizes = (step.get('img_scale') or step.get('scale') for step in steps)
     return next((tuple(size) for size in sizes if size is not None), None)
+
+
+def other_size(cfg: Config, recorded: Config, path: str) -> str:
+    """Return a warning if a checkpoint is evaluated at another image size than that of its own config; otherwise ''.
+
+    Args:
+        cfg: the config of the evaluation.
+        recorded: the config in the checkpoint; empty if there is none.
+        path: the checkpoint.
+    """
+    if not loaders_of(recorded) or not loaders_of(cfg):
+        return ''
+    sizes = [image_size(each) for each in (recorded, cfg)]
+    if None in sizes:
+        return ''
+    trained, now = (max(_sides(size)) for size in sizes)
+    if trained == now:
+        return ''
+    return (
+        f'{path} was trained for images of {trained} px, but the config has {now} px; img_size={trained} evaluates it '
+        'at its own size'
+    )

@@ -42,7 +42,7 @@ from mmcnn.runs.fine_tuning import RECIPE_ENTRIES, check_weights, set_recipe
 from mmcnn.runs.first_loss import prove_swapped
 from mmcnn.runs.first_use import check_watching_hooks
 from mmcnn.runs.fraction import set_fraction
-from mmcnn.runs.img_size import set_img_size
+from mmcnn.runs.img_size import other_size, set_img_size
 from mmcnn.runs.launcher import check_launcher, collect_in_memory
 from mmcnn.runs.loggers import check_backends, set_loggers
 from mmcnn.runs.options import WARM_START, RunOptions, TrainOptions
@@ -214,6 +214,8 @@ def prepare(
         preprocessor = cfg.model.get('data_preprocessor')
         if warning := other_normalisation(preprocessor, {'meta': checkpoint.meta}, checkpoint.path):
             warnings.append(warning)
+    if recorded is not None and options.img_size is None and (warning := other_size(cfg, recorded, checkpoint.path)):
+        warnings.append(f'warning: {warning}')
     return Run(options, cfg, kind, folder, new_work_dir, checkpoint, notes, warnings)
 
 

@@ -52,6 +52,21 @@ def test_a_missing_argument_is_an_error(capsys):
     assert err == 'error: the following arguments are required: CONFIG\nmmcnn train --help describes the options\n'
 
 
+@pytest.mark.parametrize(
+    ('argv', 'message'),
+    [
+        (('train', 'yolov5_n', '--batch_size', '4'), '--batch_size 4; did you mean --batch-size?'),
+        (('infer', 'a', 'b', '--score_thr=0.5'), '--score_thr=0.5; did you mean --score-thr?'),
+        (('train', 'yolov5_n', '--zzz', '1'), '--zzz 1'),
+        (('train', 'yolov5_n', 'more'), 'more'),
+    ],
+)
+def test_an_unknown_option_is_an_error_with_the_similar_one(argv, message, capsys):
+    code, _, err = ended(capsys, *argv)
+    assert code == 2
+    assert err == f'error: unrecognized arguments: {message}\nmmcnn {argv[0]} --help describes the options\n'
+
+
 def test_tools_are_short_and_the_same_code():
     names = set()
     for path in (Path(__file__).resolve().parents[2] / 'tools').glob('*.py'):

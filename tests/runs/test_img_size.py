@@ -9,7 +9,7 @@ import mmcnn
 from mmcnn.config.load import load_config
 from mmcnn.errors import UsageError
 from mmcnn.runs.data_sets import inner_dataset
-from mmcnn.runs.img_size import image_size, set_img_size
+from mmcnn.runs.img_size import image_size, other_size, set_img_size
 
 CLASSIFIER = 'classification/darknet53'
 CONFIG = 'yolov4_cspdarknet53'
@@ -43,6 +43,16 @@ def test_image_size_is_that_of_the_test_pipeline(config, size):
     pipeline = inner_dataset(cfg.test_dataloader).pipeline
     pipeline[:] = [step for step in pipeline if not {'img_scale', 'scale'} & step.keys()]
     assert image_size(cfg) is None
+
+
+def test_another_size_than_that_of_the_checkpoint_is_reported():
+    cfg, own = load_config(CONFIG), load_config(CONFIG)
+    set_img_size(own, 160)
+    assert other_size(cfg, own, 'best.pth') == (
+        'best.pth was trained for images of 160 px, but the config has 640 px; '
+        'img_size=160 evaluates it at its own size'
+    )
+    assert other_size(own, own, 'best.pth') == other_size(cfg, Config(), 'best.pth') == ''
 
 
 def scales(cfg, loader):
