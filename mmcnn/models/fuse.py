@@ -42,11 +42,11 @@ def fuse(model: nn.Module) -> nn.Module:
     :class:`~mmcnn.models.layers.one_pass.OnePassConv2d`. Outputs have the default memory layout. A network is only
     folded if one of its parts is from another package or has hooks, since such a part may depend on the default layout.
 
-    The copy is for inference: no parameter requires a gradient, and there is no BatchNorm left to train. Its state
-    dict, with ``conv.bias`` and without ``bn.*``, differs from that of the original: neither can be loaded into the
-    other strictly, as :func:`mmcnn.weights.loading.load_state` does. So keep the weights of ``model``, which is left
-    unchanged, and fuse again after loading. Move the model to its device first: on a GPU the copy is the folded
-    network.
+    The copy is for inference: no parameter requires a gradient, and BatchNorms that are left, such as DenseNet's before
+    a convolution, must stay in evaluation mode. Its state dict, with ``conv.bias`` and without ``bn.*``, differs from
+    that of the original: neither can be loaded into the other strictly, as :func:`mmcnn.weights.loading.load_state`
+    does. So keep the weights of ``model``, which is left unchanged, and fuse again after loading. Move the model to its
+    device first: on a GPU the copy is the folded network.
     """
     fused = fold(model)
     for network in _networks(fused):
@@ -58,9 +58,10 @@ def fuse(model: nn.Module) -> nn.Module:
 def fold(model: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode for inference with BatchNorms folded, using PyTorch's operators only.
 
-    A BatchNorm with running statistics is folded if it directly follows a convolution: in our ``ConvNormAct``, in
-    MMCV's ``ConvModule`` in the order convolution, norm, activation, and in a plain ``nn.Sequential``. A module with a
-    method ``folded()`` (ResNeXt's summed paths) is replaced by its result. Everything else is kept.
+    A BatchNorm of PyTorch, or a subclass with its ``forward``, that has running statistics is folded if it directly
+    follows a convolution: in our ``ConvNormAct``, in MMCV's ``ConvModule`` in the order convolution, norm, activation,
+    and in a plain ``nn.Sequential``. A module with a method ``folded()`` (ResNeXt's summed paths) is replaced by its
+    result. Everything else is kept.
     """
     fused = copy.deepcopy(model)
     fused.eval()  # some of MMDetection's backbones return None
@@ -94,11 +95,18 @@ def _folds(conv: nn.Module, norm: nn.Module) -> bool:
     return (
         type(conv) in FOLDABLE
         and isinstance(norm, BatchNorm)
+        and _only_normalises(norm)
         and norm.running_mean is not None
         # Hooks may change the kernel (spectral norm) or need to see the map in between.
         and not (has_forward_hooks(conv) or has_forward_hooks(norm))
         and not parametrize.is_parametrized(conv)
     )
+
+
+def _only_normalises(norm: nn.Module) -> bool:
+    """Return whether ``forward`` is PyTorch's; one of a subclass may activate, too, as timm's BatchNormAct2d does."""
+    owner = next(each for each in type(norm).__mro__ if 'forward' in vars(each))
+    return owner.__module__.startswith('torch.nn.')
 
 
 # ------------------------------------------------------------------------------------------------------- in one pass

@@ -164,6 +164,13 @@ class Standardised(nn.Conv2d):
         return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
 
 
+class NormAndReLU(nn.BatchNorm2d):
+    """A norm with its activation, like timm's BatchNormAct2d."""
+
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
 class Crossed(nn.Sequential):
     """Runs its parts in reverse order."""
 
@@ -181,9 +188,18 @@ class Crossed(nn.Sequential):
         nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 1)), nn.BatchNorm2d(3)),
         nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False)),
         nn.Sequential(nn.Conv2d(3, 3, 1), nn.GroupNorm(3, 3)),
+        nn.Sequential(nn.Conv2d(3, 3, 1), NormAndReLU(3)),
         Crossed(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)),
     ],
-    ids=['kernel in forward', 'spectral norm', 'weight norm', 'no statistics', 'GroupNorm', 'other order'],
+    ids=[
+        'kernel in forward',
+        'spectral norm',
+        'weight norm',
+        'no statistics',
+        'GroupNorm',
+        'norm that activates',
+        'other order',
+    ],
 )
 @torch.no_grad()
 def test_what_cannot_be_folded_is_left(module):

@@ -175,6 +175,7 @@ def deformable_detr(refines, two_stages):
 def test_reference_points_of_detrs_are_in_float32(images, monkeypatch, refines, two_stages):
     """A box is a shift of its reference point, which in bfloat16 would be a multiple of 1/256 above 0.5."""
     model, seen = built(deformable_detr(refines, two_stages)), []
+    nn.init.normal_(model.level_embed)  # MMDetection leaves it uninitialised until init_weights
     for branch in model.bbox_head.reg_branches:  # initially zero, so that nothing would be refined
         nn.init.normal_(branch[-1].weight, std=0.1)
     predict = type(model.bbox_head).forward
