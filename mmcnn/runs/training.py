@@ -20,12 +20,16 @@ from mmcnn.runs.checkpoints import last_checkpoint, open_resumable
 from mmcnn.weights.addresses import is_address, resolve
 from mmcnn.weights.checkpoint import Checkpoint
 
+#: Metrics whose first number is an AP; of those of others, MMEngine may not know whether a higher one is better.
+_HAS_AP = ('CocoMetric', 'VOCMetric')
+
 
 def use_own_parts(cfg: Config) -> None:
     """Give a config of MMDetection the training loop and the checkpoint hook of this package, in place.
 
-    So its runs can be stopped and resumed, and keep their best checkpoint. Both are subclasses of MMEngine's, which
-    stay if their names have a scope (``mmengine.CheckpointHook``) or if checkpoints go to a remote folder.
+    So its runs can be stopped and resumed and, if they are measured by an AP, keep their best checkpoint. Both are
+    subclasses of MMEngine's, which stay if their names have a scope (``mmengine.CheckpointHook``) or if checkpoints go
+    to a remote folder.
     """
     if (cfg.get('train_cfg') or {}).get('type') not in ('EpochBasedTrainLoop', EpochBasedTrainLoop):
         return
@@ -33,7 +37,8 @@ def use_own_parts(cfg: Config) -> None:
     hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if hook.get('type') in ('CheckpointHook', CheckpointHook) and '://' not in str(hook.get('out_dir')):
         hook.type = 'mmcnn.AtomicCheckpointHook'
-        if cfg.get('val_evaluator') is not None:
+        metrics = [metric.get('type') for _, metric in metrics_of(cfg, 'val_evaluator')]
+        if metrics and getattr(metrics[0], '__name__', str(metrics[0])).rpartition('.')[2] in _HAS_AP:
             hook.setdefault('save_best', 'auto')
 
 

@@ -6,6 +6,7 @@ import zipfile
 
 import pytest
 import torch
+from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import EpochBasedTrainLoop
@@ -45,6 +46,8 @@ def test_a_config_of_mmdetection_gets_the_loop_and_the_checkpoints_of_this_packa
     [
         ({'default_hooks.checkpoint.save_best': None}, True, dict(type='mmcnn.AtomicCheckpointHook', save_best=None)),
         ({'val_evaluator': None}, True, dict(type='mmcnn.AtomicCheckpointHook')),
+        ({'val_evaluator.type': 'CocoPanopticMetric'}, True, dict(type='mmcnn.AtomicCheckpointHook')),
+        ({'val_evaluator.type': CocoMetric}, True, dict(type='mmcnn.AtomicCheckpointHook', save_best='auto')),
         ({'default_hooks.checkpoint.out_dir': 's3://a'}, True, dict(type='CheckpointHook', out_dir='s3://a')),
         ({'default_hooks.checkpoint.type': 'mmengine.CheckpointHook'}, True, dict(type='mmengine.CheckpointHook')),
         ({'train_cfg.type': 'mmengine.EpochBasedTrainLoop'}, False, dict(type='CheckpointHook')),
