@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -21,6 +20,7 @@ from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
 from mmcnn.benchmarks.pipeline import data_folder, own_config
+from mmcnn.benchmarks.process_memory import family, proportional_set_size
 from mmcnn.cli.arguments import add_options, options_from
 from mmcnn.cli.errors import friendly_errors
 from mmcnn.datasets import DetectorData
@@ -37,24 +37,6 @@ class SlopeOptions(Options):
     batches: Annotated[int, Option('number of batches (default: 2000)', 'N', minimum=100)] = 2000
     workers: Annotated[int, Option('data-loading processes (default: 2)', 'N', minimum=0)] = 2
     cache_gb: Annotated[float, Option('memory for decoded images, in 10^9 bytes (default: 1)', 'G', minimum=0)] = 1.0
-
-
-def proportional_set_size(pid: int) -> int:
-    """Return the memory of a process in bytes; each page shared by n processes counts as 1/n (Linux)."""
-    for line in Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines():
-        if line.startswith('Pss:'):
-            return 1024 * int(line.split()[1])
-    raise RuntimeError(f'/proc/{pid}/smaps_rollup has no Pss')
-
-
-def family(pid: int) -> list[int]:
-    """Return a process and the processes that it started."""
-    children = [int(child) for task in Path(f'/proc/{pid}/task').iterdir() for child in _children(task)]
-    return [pid, *(each for child in children for each in family(child))]
-
-
-def _children(task: Path) -> list[str]:
-    return (task / 'children').read_text().split()
 
 
 def training_loader(folder: DetectorData, img_size: int, batch_size: int, workers: int, cache_gb: float) -> DataLoader:

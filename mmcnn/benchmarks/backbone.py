@@ -19,8 +19,8 @@ from mmcnn.models.classifiers import build_classifier
 from mmcnn.models.fuse import fold, fuse
 from mmcnn.models.live_memory import training_peak
 
-#: Names of ours: folded, and in training, also with checkpointed stages.
-OURS, TRAINED, CHECKPOINTED = 'mmcnn.fuse', 'mmcnn', 'mmcnn with_cp=True'
+#: Names of ours: folded, also compiled; in training, also with checkpointed stages.
+OURS, COMPILED, TRAINED, CHECKPOINTED = 'mmcnn.fuse', 'mmcnn.fuse(compile=True)', 'mmcnn', 'mmcnn with_cp=True'
 #: Images in a training batch: with fewer, PyTorch uses other kernels for 1x1 convolutions on one thread.
 TRAINING_BATCH = 16
 #: Minimum CPU seconds of a figure: short calls are repeated.
@@ -41,23 +41,30 @@ def measure(options: BackboneOptions, say: Say) -> list[Comparison]:
     try:
         found = []
         for name in options.names:
+            torch.compiler.reset()  # it gives up after eight modules whose ``forward`` is the same function
             try:
                 found += _of_network(name, options, say)
             except RuntimeError as error:  # for example an unsupported size: continue with the others
                 say(f'{name}: not measured ({(str(error).splitlines() or [type(error).__name__])[0]})')
     finally:
         torch.set_num_threads(threads)
-    ratios = {each.row: _best_of_ours(each) for each in found if each.best_peer is not None}
-    if ratios:
-        above = [row for row, ratio in ratios.items() if (ratio.interval or (ratio.smallest,))[0] > 1]
-        middle = median(ratio.median for ratio in ratios.values())
-        say(f'ours to the best peer: median {middle:.2f} of {len(ratios)}; above 1: {", ".join(above) or "none"}')
+    compared = [each for each in found if each.best_peer is not None]
+    _sum_up('ours', {each.row: _best_of_ours(each) for each in compared}, say)
+    _sum_up(COMPILED, {each.row: each.ratio(COMPILED) for each in compared if COMPILED in each.figures}, say)
     return found
 
 
+def _sum_up(who: str, ratios: dict[str, Ratio], say: Say) -> None:
+    if ratios:
+        above = [row for row, ratio in ratios.items() if (ratio.interval or (ratio.smallest,))[0] > 1]
+        middle = median(ratio.median for ratio in ratios.values())
+        say(f'{who} to the best peer: median {middle:.2f} of {len(ratios)}; above 1: {", ".join(above) or "none"}')
+
+
 def _best_of_ours(found: Comparison) -> Ratio:
-    """Return our best in the same precision as the peers, and without checkpoints, which trade time for memory."""
-    names = [each for each in found.figures if each not in (*found.peers, CHECKPOINTED) and not _is_half(each)]
+    """Return our best in the same precision as the peers, neither compiled by ourselves alone nor with checkpoints."""
+    others = (*found.peers, COMPILED, CHECKPOINTED)
+    names = [each for each in found.figures if each not in others and not _is_half(each)]
     return min((found.ratio(name) for name in names), key=lambda ratio: ratio.median)
 
 
@@ -120,6 +127,8 @@ def _sides(
         return
     fused = fuse(ours)
     yield from _side(OURS, fused, images)
+    if options.compiled_fuse:
+        yield from _side(COMPILED, fuse(ours, compile=True), images)
     yield from _side(f'{OURS}, bfloat16', copy.deepcopy(fused).bfloat16(), images.bfloat16())
 
 

@@ -16,6 +16,8 @@ CLASSES = tuple(f'class {i}' for i in range(NUM_CLASSES))
 SIZE = np.array((640, 480))
 #: Fraction of the boxes that are crowds, and corners of each polygon, as in COCO.
 CROWDS, CORNERS = 0.012, 20
+#: As in COCO on average.
+BOXES_PER_IMAGE = 860_000 / 118_000
 #: Maximum number of hard links to one file on the usual file systems.
 _LINKS = 60_000
 

@@ -56,6 +56,9 @@ class StepOptions(NetworkOptions):
         float | None,
         Option('memory for decoded images on our side, in 10^9 bytes (default: as in a training)', 'G', minimum=0),
     ] = None
+    amp: Annotated[
+        str, Option('precision of our side; the other is in float32 (default: off)', choices=('off', 'bf16'))
+    ] = 'off'
     steps: Annotated[int, Option('number of steps per round, which are averaged (default: 5)', 'N', minimum=1)] = 5
     runs: Annotated[int, Option('number of rounds in which each side is measured (default: 10)', 'N', minimum=1)] = 10
 
@@ -143,12 +146,15 @@ class BackboneOptions(BenchmarkOptions):
     ] = None
     folded: Annotated[bool, Option('forward: also measure peers with BatchNorm folded')] = False
     compiled: Annotated[bool, Option("forward: compile all with PyTorch's compiler, with constants frozen")] = False
+    compiled_fuse: Annotated[bool, Option('forward: also measure mmcnn.fuse(compile=True)')] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ('folded', 'compiled'):
+        for name in ('folded', 'compiled', 'compiled_fuse'):
             if getattr(self, name) and self.of != 'forward':
                 raise UsageError(f'{name} is for of=forward, not for of={self.of}')
+        if self.compiled and self.compiled_fuse:
+            raise UsageError('compiled and compiled_fuse: give one; with compiled, the peers are compiled as well')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +228,19 @@ class CheckOptions(BenchmarkOptions):
             minimum=1,
         ),
     ] = 118_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleOptions(NetworkOptions):
+    """The options for many processes on one machine."""
+
+    config: Annotated[str, Option('config whose gradients are exchanged (default: yolov5_n)', 'NAME')] = 'yolov5_n'
+    annotated: Annotated[
+        int, Option('number of images with annotations (default: 118,000, as in COCO train2017)', 'N', minimum=1)
+    ] = 118_000
+    ranks: Annotated[int, Option('number of ranks that read them (default: 8)', 'N', minimum=1)] = 8
+    workers: Annotated[int, Option('data-loading processes of each rank (default: 8)', 'N', minimum=1)] = 8
+    world: Annotated[int, Option('number of ranks that exchange messages (default: 64)', 'N', minimum=2)] = 64
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,12 +95,17 @@ def inner_config(folder: DetectorData) -> dict[str, Any]:
     )
 
 
-def mmdet_config(folder: DetectorData, size: int) -> dict[str, Any]:
-    """Return MMDetection's mosaic, affine, HSV and flip, as in its YOLOX except for the scales, which are YOLOv5's."""
+def mmdet_config(inner: dict[str, Any], size: int) -> dict[str, Any]:
+    """Return MMDetection's mosaic, affine, HSV and flip, as in its YOLOX except for the scales, which are YOLOv5's.
+
+    Args:
+        inner: config of the data set that reads the annotations.
+        size: side of the samples in pixels.
+    """
     loading = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]
     return dict(
         type='MultiImageMixDataset',
-        dataset=dict(inner_config(folder), pipeline=loading),
+        dataset=dict(inner, pipeline=loading),
         pipeline=[
             dict(type='Mosaic', img_scale=(size, size), pad_val=114.0),
             dict(type='RandomAffine', scaling_ratio_range=(0.5, 1.5), border=(-size // 2, -size // 2)),
@@ -130,7 +135,7 @@ def sides(folder: DetectorData, size: int, cache_gb: float) -> dict[str, Callabl
     from mmengine.registry import DefaultScope
 
     with DefaultScope.overwrite_default_scope('mmdet'):
-        mmdet = DATASETS.build(mmdet_config(folder, size))
+        mmdet = DATASETS.build(mmdet_config(inner_config(folder), size))
         plain, cached = (DATASETS.build(own_config(folder, size, cache_gb=each)) for each in (0.0, cache_gb))
         device = DATASETS.build(own_config(folder, size, cache_gb=cache_gb, device_augmentation=True))
     count, annotations = len(plain), plain.annotations

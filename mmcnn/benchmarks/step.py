@@ -43,9 +43,8 @@ EPOCHS = 300
 def measure(options: StepOptions, say: Say) -> list[Comparison]:
     """Measure milliseconds of each part of a step, including the loader and all hooks; each iteration makes a step.
 
-    Both are in float32, even if the config leaves that to the processor. MMDetection's YOLOX-tiny runs in MMEngine's
-    loop, with its own hooks, on the same data and in the same process. Its network is different, so the rest is
-    compared; only ours has the step guard.
+    MMDetection's YOLOX-tiny runs in float32 in MMEngine's loop, with its own hooks, on the same data and in the same
+    process. Its network is different, so the rest is compared; only ours has the step guard.
 
     Raises:
         MmcnnError: as in a training; or the config's detector has more than one stage.
@@ -117,7 +116,7 @@ def _ours(options: StepOptions, data: DetectorData, work_dir: Path) -> Runner:
         TrainOptions(
             config=options.config, data=str(data.root), epochs=EPOCHS, img_size=options.img_size,
             batch_size=options.batch_size, workers=options.workers, cache_gb=options.cache_gb, device='cpu',
-            amp='off', work_dir=work_dir, backbone=options.backbone, imports=options.imports,
+            amp=options.amp, work_dir=work_dir, backbone=options.backbone, imports=options.imports,
             cfg_options={'optim_wrapper.accumulative_counts': 1, **options.cfg_options},
         ),
         data=data,

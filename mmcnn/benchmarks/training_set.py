@@ -9,10 +9,17 @@ from mmdet.registry import DATASETS
 from mmengine.registry import DefaultScope
 
 from mmcnn.benchmarks.coco_data import CLASSES
+from mmcnn.benchmarks.pipeline import mmdet_config
 
 
 def build(kind: str, root: str | Path) -> Any:
-    """Return ``mmcnn.MosaicDataset`` or MMDetection's ``CocoDataset`` of a folder by ``coco_data.write_folder``."""
+    """Return a data set of a folder by ``coco_data.write_folder``.
+
+    Args:
+        kind: ``mmcnn.MosaicDataset``, or MMDetection's ``CocoDataset`` without a pipeline or ``MultiImageMixDataset``
+            with its mosaic.
+        root: the folder.
+    """
     inner: dict[str, Any] = dict(
         type='CocoDataset',
         data_root=str(root),
@@ -23,5 +30,7 @@ def build(kind: str, root: str | Path) -> Any:
     with DefaultScope.overwrite_default_scope('mmdet'):
         if kind == 'CocoDataset':
             return DATASETS.build(inner)
+        if kind == 'MultiImageMixDataset':
+            return DATASETS.build(mmdet_config(inner, 320))
         mosaic = [dict(type='mmcnn.MosaicAffine', img_scale=(320, 320))]
         return DATASETS.build(dict(type=kind, dataset=inner, pipeline=mosaic))

@@ -48,10 +48,15 @@ KINDS = {
     ),
     'evaluate': ('evaluate', classes.EvaluateOptions, 'the COCO evaluation of 5,000 images, compared with pycocotools'),
     'check': ('check', classes.CheckOptions, 'the check of a data folder, compared with decoding its images'),
+    'scale': (
+        'scale',
+        classes.ScaleOptions,
+        'the memory, start and messages of many ranks on one machine with annotations of the size of COCO',
+    ),
     'export': ('export', classes.ExportBenchmarkOptions, 'one image in exported files, compared with PyTorch'),
 }
 #: Benchmarks that use /proc, the times of child processes or signals that pause them.
-ON_LINUX = ('check', 'start', 'train')
+ON_LINUX = ('check', 'scale', 'start', 'train')
 #: Benchmarks of release 0.1 that moved, and the programs that replace them.
 PROGRAMS = {'slope': 'tools/memory_slope.py', 'waiting': 'tools/gpu_check.py'}
 

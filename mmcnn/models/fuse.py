@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+import torch
 from mmcv.cnn import Conv2d as MMCVConv2d
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule
+from mmengine.model import BaseModel, BaseModule
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -33,7 +34,7 @@ ANY_LAYOUT = (
 )
 
 
-def fuse(model: nn.Module) -> nn.Module:
+def fuse(model: nn.Module, compile: bool = False) -> nn.Module:
     """Return a copy in evaluation mode that computes the same with fewer operators and fewer passes over memory.
 
     BatchNorms are folded, see :func:`fold`. On an x86 processor the networks of this package (backbones, necks,
@@ -47,8 +48,18 @@ def fuse(model: nn.Module) -> nn.Module:
     that of the original: neither can be loaded into the other strictly, as :func:`mmcnn.weights.loading.load_state`
     does. So keep the weights of ``model``, which is left unchanged, and fuse again after loading. Move the model to its
     device first: on a GPU the copy is the folded network.
+
+    Args:
+        model: the model.
+        compile: compile the folded network with PyTorch's compiler (Inductor) and its weights as constants instead,
+            which takes seconds to minutes at the first call and needs a C++ compiler (on a GPU, Triton). Of a detector,
+            backbone and neck are compiled. For many images of one size; it is not faster for every network (see
+            docs/performance.md). Call the copy under :func:`torch.no_grad`: with gradients its weights are no constants
+            and it is slower. PyTorch's compiler raises its own errors at the first call.
     """
     fused = fold(model)
+    if compile:
+        return _compiled(fused)
     for network in _networks(fused):
         if _compute_in_one_pass(network):
             network.register_forward_hook(_in_usual_form)
@@ -107,6 +118,17 @@ def _only_normalises(norm: nn.Module) -> bool:
     """Return whether ``forward`` is PyTorch's; one of a subclass may activate, too, as timm's BatchNormAct2d does."""
     owner = next(each for each in type(norm).__mro__ if 'forward' in vars(each))
     return owner.__module__.startswith('torch.nn.')
+
+
+def _compiled(folded: nn.Module) -> nn.Module:
+    parts = [folded]
+    if isinstance(folded, BaseModel):  # its own ``forward`` also prepares samples and selects boxes
+        parts = [part for name in ('backbone', 'neck') if isinstance(part := getattr(folded, name, None), nn.Module)]
+    for part in parts:
+        part.to(memory_format=torch.channels_last)
+        part.register_forward_hook(_in_usual_form)
+        part.compile(options={'freezing': True})  # in place, so that it stays a module of its type
+    return folded
 
 
 # ------------------------------------------------------------------------------------------------------- in one pass

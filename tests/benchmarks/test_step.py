@@ -38,14 +38,15 @@ def test_shares_are_listed_the_largest_first():
     assert step.shares(ROUNDS['mmcnn']) == 'of a step, network 70.0 %, loader 22.5 %, loop 7.5 %'
 
 
-def test_ours_is_in_float32_as_its_peer_is(monkeypatch, tmp_path):
+@pytest.mark.parametrize(('amp', 'wrapper'), [('off', 'OptimWrapper'), ('bf16', 'AmpOptimWrapper')])
+def test_ours_is_in_the_precision_asked_for_whatever_the_config_prefers(monkeypatch, tmp_path, amp, wrapper):
     monkeypatch.setattr(precision, 'cpu_features', lambda: ['AVX512-BF16'])
     monkeypatch.setattr(pipeline, 'NUM_PHOTOGRAPHS', 5)
-    options = StepOptions(config='yolov5_n', img_size=64, batch_size=2)
+    options = StepOptions(config='yolov5_n', img_size=64, batch_size=2, amp=amp)
     with pipeline.data_folder(None) as data, kept_process_state():
         runner = step._ours(options, data, tmp_path)
     assert runner.cfg.performance.cpu_amp
-    assert runner.cfg.optim_wrapper.type == 'OptimWrapper'
+    assert runner.cfg.optim_wrapper.type.endswith(wrapper) and (amp == 'off') == (wrapper == 'OptimWrapper')
 
 
 @pytest.mark.slow

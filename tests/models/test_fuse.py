@@ -301,3 +301,34 @@ class TestInOnePass:
         folded = fold(mmcnn.build_backbone('resnet18', widen_factor=0.25))
         assert not norms(folded)
         assert not any(isinstance(module, OnePassConv2d) for module in folded.modules())
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_compiled_copy_computes_the_same_in_any_size():
+    backbone = randomised(mmcnn.build_backbone('mobilenetv2', widen_factor=0.25))
+    compiled = mmcnn.fuse(backbone, compile=True)
+    assert type(compiled) is type(backbone)
+    for size in ((64, 96), (80, 64), (96, 96)):
+        images = torch.randn(2, 3, *size)
+        found = compiled(images)
+        assert_same(found, backbone(images))
+        assert all(each.is_contiguous() for each in found)
+    for parameter in compiled.parameters():
+        parameter.zero_()
+    assert_same(compiled(images), backbone(images))  # weights are constants
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_backbone_and_neck_of_a_detector_are_compiled():
+    cfg = load_config('yolov5_n')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        detector = randomised(MODELS.build(wire(cfg.model)))
+    images = torch.randn(1, 3, 64, 64)
+    before = detector(images, mode='tensor')
+    compiled = mmcnn.fuse(detector, compile=True)
+    for maps, others in zip(compiled(images, mode='tensor'), before, strict=True):
+        assert_same(maps, others)
+    calls = {name: module._compiled_call_impl is not None for name, module in compiled.named_children()}
+    assert calls['backbone'] and calls['neck'] and not calls['bbox_head']

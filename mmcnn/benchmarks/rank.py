@@ -1,0 +1,90 @@
+"""One rank of the simulated trainings of ``mmcnn benchmark scale``, as a program of its own.
+
+``python -m mmcnn.benchmarks.rank load KIND ROOT WORKERS`` reads a data set, starts its data-loading processes, prints
+what that took and waits for a line. ``... exchange FILE RANK WORLD REPEATS NUMBERS`` prints the CPU seconds of the
+messages between ranks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+#: Images of a batch, and batches that each data-loading process prepares.
+BATCH, BATCHES = 16, 3
+
+
+def load(kind: str, root: str, workers: int) -> tuple[dict[str, float], Iterator[Any]]:
+    """Read a data set and take batches of it.
+
+    Returns:
+        seconds of reading, of starting the data-loading processes and until the first batch, and the peak memory of
+        reading in bytes, which includes the imports; and the batches: without them the processes end.
+    """
+    from mmengine.dataset import pseudo_collate
+    from torch.utils.data import DataLoader
+
+    from mmcnn.benchmarks.training_set import build
+
+    start = time.perf_counter()
+    dataset = build(kind, root)
+    read = time.perf_counter() - start
+    status = Path('/proc/self/status').read_text()
+    peak = 1024 * int(re.search(r'VmHWM:\s+(\d+) kB', status)[1])
+    loader = DataLoader(
+        dataset, BATCH, shuffle=True, num_workers=workers, collate_fn=pseudo_collate, persistent_workers=True
+    )
+    start = time.perf_counter()
+    batches = iter(loader)
+    started = time.perf_counter() - start
+    next(batches)
+    first = time.perf_counter() - start
+    for _ in islice(batches, BATCHES * workers):
+        pass
+    return dict(read=read, started=started, first=first, peak=peak), batches
+
+
+def exchange(file: str, rank: int, world: int, repeats: int, numbers: int) -> dict[str, float]:
+    """Exchange messages of as many numbers with all ranks over gloo.
+
+    Returns:
+        CPU seconds of this rank and seconds for each message.
+    """
+    import torch
+    from torch import distributed
+
+    torch.set_num_threads(1)
+    distributed.init_process_group('gloo', init_method=Path(file).as_uri(), rank=rank, world_size=world)
+    message = torch.zeros(numbers)
+    for _ in range(3):  # connections are made at the first
+        distributed.all_reduce(message, distributed.ReduceOp.MAX)
+    distributed.barrier()
+    cpu, start = time.process_time(), time.perf_counter()
+    for _ in range(repeats):
+        distributed.all_reduce(message, distributed.ReduceOp.MAX)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - start
+    distributed.destroy_process_group()
+    return dict(cpu=cpu / repeats, wall=wall / repeats)
+
+
+def main() -> None:
+    """Do what the arguments say and print the result in one line."""
+    what, text, *others = sys.argv[1:]
+    if what == 'load':
+        root, workers = others
+        found, batches = load(text, root, int(workers))
+        print(json.dumps(found), flush=True)
+        sys.stdin.readline()
+        del batches
+    else:
+        print(json.dumps(exchange(text, *map(int, others))), flush=True)
+
+
+if __name__ == '__main__':
+    main()
