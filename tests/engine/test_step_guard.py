@@ -44,7 +44,10 @@ def assert_equal(found, expected):
         assert torch.equal(one, two)
 
 
-@pytest.mark.parametrize('clip_grad', [None, {'max_norm': 0.1}])
+@pytest.mark.parametrize(
+    'clip_grad',
+    [None, {'max_norm': 0.1}, {'max_norm': 0.1, 'norm_type': 1}, {'type': 'value', 'clip_value': 0.01}],
+)
 @pytest.mark.parametrize('accumulate', [1, 3])
 def test_good_losses_step_as_mmengine_does(accumulate, clip_grad):
     model, wrapper, guard = make(accumulate, clip_grad=clip_grad and dict(clip_grad))
@@ -58,6 +61,18 @@ def test_good_losses_step_as_mmengine_does(accumulate, clip_grad):
     assert_equal(state(model, wrapper), state(other, plain))
     assert stepped == [(i + 1) % accumulate == 0 for i in range(7)]
     assert wrapper._inner_count == 7
+
+
+def test_clipping_by_a_norm_rejects_bad_gradients_and_logs_none_of_them():
+    model, wrapper, guard = make(clip_grad={'max_norm': 0.1})
+    wrapper.message_hub = MessageHub.get_instance('rejected')
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    model.weight.register_hook(lambda gradient: gradient * float('nan'))
+    guard.update_params(loss_of(model, 0))
+    guard.read({})
+    assert (guard.refused, guard.stepped) == ('gradient', False)
+    assert_equal(list(model.parameters()), before)
+    assert 'train/grad_norm' not in wrapper.message_hub.log_scalars
 
 
 @pytest.mark.parametrize('bad', [float('nan'), float('inf')])

@@ -51,7 +51,7 @@ class ImgDataPreprocessor(_ImgDataPreprocessor):
 
     def cast_data(self, data: Any) -> Any:
         """Return the output of a data loader on the device of the model; see :func:`~.transfer.sent`."""
-        return super().cast_data(data) if self.device.type == 'cpu' else sent(data, self.device, self.non_blocking)
+        return sent(data, self.device, self.non_blocking)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Turn a batch of a data loader into normalised images.

@@ -93,3 +93,11 @@ def test_nothing_is_changed_or_mixed_up(as_if_elsewhere):
 def test_what_is_there_already_is_not_copied():
     tensor = torch.rand(3)
     assert sent([tensor], torch.device('cpu'))[0] is tensor
+
+
+def test_on_the_cpu_samples_are_the_same_and_lists_are_new():
+    data = dict(inputs=[torch.rand(3)], data_samples=[sample(2)], words=('a', None))
+    found = sent(data, torch.device('cpu'))
+    assert found is not data and found['data_samples'] is not data['data_samples']
+    assert found['inputs'][0] is data['inputs'][0] and found['data_samples'][0] is data['data_samples'][0]
+    assert found['words'] == data['words']
