@@ -44,13 +44,19 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, ceil(H/s), ceil(W/s))."""
+        x, padding = self.padded(x)
+        if padding == self.padding:
+            return super().forward(x)
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    def padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return the input (N, C_in, H', W') and the padding with which a plain convolution does the same."""
         rows, columns = map(same_padding, x.shape[-2:], self.kernel_size, self.stride)
         # Numbers, no symbols: with as many pixels on both sides, the convolution's own padding makes no copy.
         equal = all(type(each) is int for each in (*rows, *columns)) and (rows[0], columns[0]) == (rows[1], columns[1])
         if equal and self.padding == (0, 0) and self.padding_mode == 'zeros':
-            own = rows[0], columns[0]
-            return F.conv2d(x, self.weight, self.bias, self.stride, own, self.dilation, self.groups)
-        return super().forward(pad(x, (*columns, *rows)))
+            return x, (rows[0], columns[0])
+        return pad(x, (*columns, *rows)), self.padding
 
 
 class SameMaxPool2d(nn.MaxPool2d):
