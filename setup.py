@@ -15,7 +15,7 @@ from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).parent
 #: For developers of mmcnn: measurements, and what make docs needs. Users do not get them.
-NOT_INSTALLED = ('docs_extension.py', 'memory_slope.py', 'short_runs.py', 'try_versions.py')
+NOT_INSTALLED = ('docs_extension.py', 'fuse_parts.py', 'memory_slope.py', 'short_runs.py', 'try_versions.py')
 #: What a source distribution holds: files, and folders with the endings of their files.
 TOP = ('LICENSE', 'README.md', 'pyproject.toml', 'setup.py')
 PACKED = dict(mmcnn=('.py', '.json', '.css', '.js', '.html'), configs=('.py',), tools=('.py', '.sh'))

@@ -153,7 +153,7 @@ def test_plain_install_has_configs_and_tools(installed):
     mim = installed / 'mmcnn' / '.mim'
     for folder in ('configs', 'tools'):
         expected = {p.relative_to(ROOT) for p in (ROOT / folder).rglob('*') if p.is_file() and p.suffix != '.pyc'}
-        ours = ('docs_extension.py', 'memory_slope.py', 'short_runs.py', 'try_versions.py')
+        ours = ('docs_extension.py', 'fuse_parts.py', 'memory_slope.py', 'short_runs.py', 'try_versions.py')
         expected -= {Path('tools', name) for name in ours}
         assert {p.relative_to(mim) for p in (mim / folder).rglob('*') if p.is_file() and p.suffix != '.pyc'} == expected
     assert {p.name for p in installed.iterdir() if p.is_dir()} - {'bin'} == {

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from mmcnn.benchmarks.comparison import Comparison, Say
 from mmcnn.benchmarks.loading import write_checkpoint
 from mmcnn.benchmarks.options import InferBenchmarkOptions
 from mmcnn.benchmarks.pipeline import data_folder
+from mmcnn.benchmarks.programs import named_command, rate_of_marks
 from mmcnn.benchmarks.train import YOLOX, multiply_adds
 from mmcnn.benchmarks.wired import wired_config
 from mmcnn.compat.onednn import cpu_features
@@ -41,8 +43,12 @@ def measure(options: InferBenchmarkOptions, say: Say) -> list[Comparison]:
 
     MMDetection's YOLOX-tiny is another network, on square canvases: its rate is converted to that of a network with
     our multiply-adds for an image of 640 x 480 pixels. ``inference_detector`` processes images one by one, whatever our
-    batch size.
+    batch size. Other programs are started anew in each round, and their start is not counted.
+
+    Raises:
+        UsageError: the command of another program cannot be parsed or run, or it fails.
     """
+    others = dict(named_command(text) for text in options.peers or ())
     with data_folder(options.data) as data, tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         detector = _detector(options, folder / 'model.pth')
@@ -58,12 +64,15 @@ def measure(options: InferBenchmarkOptions, say: Say) -> list[Comparison]:
             sides[BF16] = _alone(_detector(options, folder / 'mixed.pth', amp='bf16'), paths, options.batch_size)
         sides[PEER] = lambda: theirs([str(path) for path in paths])
         rates = {name: _rate(call, len(paths) * (scale if name == PEER else 1)) for name, call in sides.items()}
+        for name, command in others.items():
+            rates[name] = partial(rate_of_marks, name, command, options.image_pattern, folder)
         figures = in_turn(rates, options.runs)
     ours = {name: figures[name] for name in (ALONE, STREAM, FILES)}
-    beside = {name: figures[name] for name in (STREAM, FILES, PEER)}
+    peers = [PEER, *others]
+    beside = {name: figures[name] for name in (STREAM, FILES, *peers)}
     compared = [
         Comparison(options.config, 'images/s', ours, frozenset([ALONE]), more_is_better=True),
-        Comparison(f'{options.config}, peer', 'images/s', beside, frozenset([PEER]), more_is_better=True),
+        Comparison(f'{options.config}, peer', 'images/s', beside, frozenset(peers), more_is_better=True),
     ]
     if BF16 in figures:
         both = {name: figures[name] for name in (BF16, ALONE)}

@@ -167,6 +167,10 @@ class StartOptions(NetworkOptions):
     img_size: Annotated[int, Option('side of the images of the training, in pixels (default: 160)', 'N', minimum=1)] = (
         160
     )
+    peers: Annotated[
+        Sequence[str] | None,
+        Option('another program, from its start to its end; may be repeated', 'NAME=COMMAND', flag='peer'),
+    ] = None
     count: Annotated[
         str,
         Option(
@@ -184,6 +188,22 @@ class InferBenchmarkOptions(NetworkOptions):
     data: Annotated[str | None, Option('data folder (default: drawn photographs)', 'PATH')] = None
     batch_size: Annotated[int, Option('images per batch (default: 1)', 'N', minimum=1)] = 1
     samples: Annotated[int, Option('number of images per run (default: 32)', 'N', minimum=1)] = 32
+    peers: Annotated[
+        Sequence[str] | None,
+        Option(
+            'detection by another program, from its first image to its last; may be repeated',
+            'NAME=COMMAND',
+            flag='peer',
+        ),
+    ] = None
+    image_pattern: Annotated[
+        str,
+        Option(
+            'regular expression for an image in the output of the other programs; each match must be a different text '
+            '(default: image N)',
+            'REGEX',
+        ),
+    ] = r'(?i)\bimage \d+'
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import re
+import shlex
 import signal
 import subprocess
 import threading
@@ -108,3 +109,53 @@ class Program:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+def named_command(text: str) -> tuple[str, list[str]]:
+    """Split ``NAME=COMMAND``, the command like a shell.
+
+    Raises:
+        UsageError: it does not have this form.
+    """
+    name, equals, command = text.partition('=')
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--peer '{text}': the command cannot be parsed ({error})") from error
+    if not (name and equals and words):
+        raise UsageError(f"--peer '{text}' must be NAME=COMMAND, such as 'other=/path/to/python train.py'")
+    return name, words
+
+
+def rate_of_marks(name: str, command: Sequence[str], mark: str, folder: str | os.PathLike) -> float:
+    """Run a program once and return how many marks per second its output has, from the first to the last.
+
+    Args:
+        name: name in messages.
+        command: command with its arguments.
+        mark: pattern for what is counted, such as an image.
+        folder: working folder.
+
+    Raises:
+        UsageError: it cannot be run, fails, or prints fewer than two different marks.
+    """
+    found: dict[str, float] = {}
+    last: deque[str] = deque(maxlen=SHOWN)
+    try:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder, text=True, errors='replace'
+        )
+    except OSError as error:
+        raise UsageError(f'{name}: {command[0]} cannot be run: {error.strerror}') from error
+    with process:
+        for line in process.stdout:
+            last.append(line.rstrip())
+            if seen := re.search(mark, line):
+                found.setdefault(seen[0], time.perf_counter())
+    times = list(found.values())
+    if process.returncode or len(times) < 2:
+        raise UsageError(
+            f'{name}: the program ended with exit code {process.returncode} and has reported {len(times)} images '
+            f'(looked for: {mark}). The end of its output:\n' + '\n'.join(last)
+        )
+    return (len(times) - 1) / (times[-1] - times[0])

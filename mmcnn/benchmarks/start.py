@@ -23,6 +23,7 @@ import numpy as np
 from mmcnn.benchmarks.comparison import Comparison, Say
 from mmcnn.benchmarks.loading import write_checkpoint
 from mmcnn.benchmarks.options import StartOptions
+from mmcnn.benchmarks.programs import named_command
 from mmcnn.benchmarks.wired import wired_config
 from mmcnn.errors import UsageError
 from mmcnn.inference.detector import Detector
@@ -63,7 +64,8 @@ def measure(options: StartOptions, say: Say) -> list[Comparison]:
     """Measure CPU seconds and wall time of each program, or the number of instructions that it executes.
 
     Raises:
-        UsageError: valgrind is needed to count instructions but not installed, or a program fails.
+        UsageError: valgrind is needed to count instructions but not installed, a program fails, or the command of
+            another one cannot be parsed.
     """
     if options.count == 'instructions' and shutil.which('valgrind') is None:
         raise UsageError('--count instructions needs valgrind, which is not installed: apt-get install valgrind')
@@ -111,6 +113,7 @@ def programs(options: StartOptions, work: Path, say: Say) -> dict[str, list[str]
         'mmcnn zoo': [*mmcnn, 'zoo'],
         'mmcnn infer': [*mmcnn, 'infer', str(checkpoint), str(image), '--device', 'cpu', '--out', 'found'],
         'mmcnn train, first step': train,
+        **dict(named_command(text) for text in options.peers or ()),
     }
 
 

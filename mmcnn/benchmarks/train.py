@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -16,11 +15,10 @@ from mmengine.config import Config
 from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
 from mmcnn.benchmarks.options import StepOptions, TrainBenchmarkOptions
 from mmcnn.benchmarks.pipeline import data_folder, inner_config
-from mmcnn.benchmarks.programs import Program
+from mmcnn.benchmarks.programs import Program, named_command
 from mmcnn.benchmarks.wired import wired_config
 from mmcnn.compat.packaged_configs import packaged_config
 from mmcnn.datasets.check.report import DetectorData
-from mmcnn.errors import UsageError
 from mmcnn.models.costs import measure as measure_cost
 from mmcnn.models.wiring import set_num_classes
 from mmcnn.registry import MODELS
@@ -66,22 +64,6 @@ def measure(options: TrainBenchmarkOptions, say: Say) -> list[Comparison]:
             name, command = named_command(text)
             add(name, command, options.epoch_pattern, peer=True)
         return [compare(options.config, sides, options.runs, 'images/s', more_is_better=True)]
-
-
-def named_command(text: str) -> tuple[str, list[str]]:
-    """Split ``NAME=COMMAND``, the command like a shell.
-
-    Raises:
-        UsageError: it does not have this form.
-    """
-    name, equals, command = text.partition('=')
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise UsageError(f"--peer '{text}': the command cannot be parsed ({error})") from error
-    if not (name and equals and words):
-        raise UsageError(f"--peer '{text}' must be NAME=COMMAND, such as 'other=/path/to/python train.py'")
-    return name, words
 
 
 def _ours(options: TrainBenchmarkOptions, data: DetectorData, epochs: int, work_dir: Path, amp: str) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcnn.benchmarks.programs import Program
+from mmcnn.benchmarks.programs import Program, named_command, rate_of_marks
 from mmcnn.errors import UsageError
 
 #: Prints an epoch, then works for a while; the end of a line appears twice, as with a progress bar.
@@ -91,3 +91,41 @@ def _lives(process):
         return Path(f'/proc/{process}/stat').read_text().rpartition(') ')[2][0] != 'Z'
     except OSError:
         return False
+
+
+def test_a_peer_is_a_name_and_a_command():
+    assert named_command("other=/a/python t.py --x 'a b'") == ('other', ['/a/python', 't.py', '--x', 'a b'])
+
+
+@pytest.mark.parametrize('text', ['other', '=python', 'other=', "other=python 'a"])
+def test_any_other_peer_is_refused(text):
+    with pytest.raises(UsageError, match='--peer'):
+        named_command(text)
+
+
+#: Starts slowly, then takes a tenth of a second for each of four images.
+DETECTING = """
+import time
+time.sleep(0.5)
+for image in range(5):
+    print(f'image {image}: 2 boxes', f'image {image}', flush=True)
+    time.sleep(0.1)
+"""
+
+
+def test_the_start_of_a_program_is_no_part_of_its_rate(tmp_path):
+    rate = rate_of_marks('other', [sys.executable, '-c', DETECTING], r'image \d+', tmp_path)
+    assert 4 < rate < 10.5
+
+
+@pytest.mark.parametrize(
+    ('command', 'message'),
+    [
+        ([sys.executable, '-c', 'print("image 1"); raise SystemExit(3)'], 'exit code 3 and has reported 1 images'),
+        ([sys.executable, '-c', 'print("nothing")'], r'exit code 0 and has reported 0 images .*\nnothing'),
+        (['/no/such/program'], 'other: /no/such/program cannot be run: No such file'),
+    ],
+)
+def test_programs_that_fail_say_why(tmp_path, command, message):
+    with pytest.raises(UsageError, match=message):
+        rate_of_marks('other', command, r'image \d+', tmp_path)

@@ -8,7 +8,6 @@ from mmengine.config import Config
 from mmcnn.benchmarks import pipeline, train
 from mmcnn.benchmarks.options import TrainBenchmarkOptions
 from mmcnn.datasets.check.detector import check_data
-from mmcnn.errors import UsageError
 from mmcnn.models.wiring import set_num_classes
 
 #: A training that keeps the processor busy for 10 ms per epoch and prints its epochs.
@@ -47,16 +46,6 @@ def test_our_epochs_end_with_their_last_step(line, ends):
 )
 def test_mmengines_epochs_end_with_their_last_step(line, ends):
     assert bool(re.search(train.MMENGINE_EPOCH, line)) is ends
-
-
-def test_a_peer_is_a_name_and_a_command():
-    assert train.named_command("other=/a/python t.py --x 'a b'") == ('other', ['/a/python', 't.py', '--x', 'a b'])
-
-
-@pytest.mark.parametrize('text', ['other', '=python', 'other=', "other=python 'a"])
-def test_any_other_peer_is_refused(text):
-    with pytest.raises(UsageError, match='--peer'):
-        train.named_command(text)
 
 
 @pytest.mark.slow

@@ -72,7 +72,14 @@ def test_tools_are_short_and_the_same_code():
     for path in (Path(__file__).resolve().parents[2] / 'tools').glob('*.py'):
         text = path.read_text()
         # Separate programs for developers of mmcnn.
-        if path.name in ('docs_extension.py', 'gpu_check.py', 'memory_slope.py', 'short_runs.py', 'try_versions.py'):
+        if path.name in (
+            'docs_extension.py',
+            'fuse_parts.py',
+            'gpu_check.py',
+            'memory_slope.py',
+            'short_runs.py',
+            'try_versions.py',
+        ):
             continue
         assert len(text.splitlines()) <= 40
         names.add(text.split("main(['")[1].split("'")[0])
