@@ -69,8 +69,8 @@ def for_training(
         say: called with a sentence if a checkpoint is continued in another folder.
 
     Raises:
-        UsageError: the chosen folder, or the run to continue, has an active run, or contains another run or the config
-            itself.
+        UsageError: the chosen folder is a file, has an active run, or contains another run or the config itself; or the
+            run to continue is active.
         CheckpointError: the checkpoint of a run without a record cannot be read.
     """
     if chosen is None:
@@ -85,7 +85,7 @@ def for_training(
                 return parent
             say(f'{parent} contains {contents(parent)}; as {kind}, the run continues in a separate folder')
         return unused(WORK_DIRS / kind.name())
-    folder = Path(chosen)
+    folder = _as_folder(chosen)
     refuse_live(folder)
     held = contents(folder)
     if held is None:
@@ -116,16 +116,23 @@ def for_test(name: str, chosen: str | Path | None) -> Path:
         chosen: the folder that the user names; None: a new one in ``work_dirs/``.
 
     Raises:
-        UsageError: the chosen folder has an active run, belongs to a training, or has the metrics of another
+        UsageError: the chosen folder is a file, has an active run, belongs to a training, or has the metrics of another
             evaluation.
     """
     if chosen is None:
         return unused(WORK_DIRS / f'{name}-test')
-    folder = Path(chosen)
+    folder = _as_folder(chosen)
     refuse_live(folder)
     held = contents(folder) or (f'{METRICS} of another evaluation' if (folder / METRICS).exists() else None)
     if held:
         raise UsageError(f'{folder} contains {held}: choose another --work-dir for the results of this evaluation')
+    return folder
+
+
+def _as_folder(chosen: str | Path) -> Path:
+    folder = Path(chosen)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f'{folder} is a file, but the work dir must be a folder; choose another --work-dir')
     return folder
 
 

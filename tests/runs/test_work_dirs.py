@@ -203,3 +203,13 @@ def test_the_folder_of_a_live_run_is_refused_whatever_is_asked_of_it(here):
     assert work_dirs.for_training(KIND, None, False).name == 'yolov5_n-bccd'  # a new folder
     lock.release()
     assert work_dirs.for_training(KIND, None, True).name == 'live'
+
+
+def test_a_file_is_no_work_dir(here):
+    Path('notes.txt').write_text('kept')
+    message = 'notes.txt is a file, but the work dir must be a folder; choose another --work-dir'
+    with pytest.raises(UsageError, match=message):
+        work_dirs.for_training(KIND, 'notes.txt', False)
+    with pytest.raises(UsageError, match=message):
+        work_dirs.for_test('best', 'notes.txt')
+    assert Path('notes.txt').read_text() == 'kept'

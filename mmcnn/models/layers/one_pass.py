@@ -32,9 +32,9 @@ from .shortcut import add_shortcut
 #: 0.63 to 0.9 of the time up to 784 pixels, 1.05 to 1.1 from 1568 on).
 FEW_PIXELS = 1024
 #: On a processor of another vendor than Intel, whose library multiplies the matrices, only up to this many
-#: multiply-adds (EPYC with AVX512, one thread: 0.83 to 1.03 of the time up to 7 million, 1.01 to 1.34 from 14 on).
-#: A processor whose vendor is not known, as outside Linux, counts as another one.
-FEW_PRODUCTS = 8_000_000
+#: multiply-adds (EPYC with AVX512, one thread: five whole networks take 0.93 to 1.00 of their time with a limit of
+#: 8 million). A processor whose vendor is not known, as outside Linux, counts as another one.
+FEW_PRODUCTS = 3_000_000
 #: Activations that overwrite a product, without the overhead of a module.
 _OVERWRITING: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.Identity: lambda x: x,
