@@ -1,19 +1,22 @@
-"""One rank of the simulated trainings of ``mmcnn benchmark scale``, as a program of its own.
+"""Ranks of the simulated trainings of ``mmcnn benchmark scale``, as programs of their own.
 
-``python -m mmcnn.benchmarks.rank load KIND ROOT WORKERS`` reads a data set, starts its data-loading processes, prints
-what that took and waits for a line. ``... exchange FILE RANK WORLD REPEATS NUMBERS`` prints the CPU seconds of the
-messages between ranks.
+``python -m mmcnn.benchmarks.rank load KIND ROOT WORKERS`` is one rank: it reads a data set, starts its data-loading
+processes, prints what that took and waits for a line. ``... exchange FOLDER WORLD REPEATS NUMBERS`` forks all ranks
+and prints what a message between them takes.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import re
 import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 #: Images of a batch, and batches that each data-loading process prepares.
@@ -50,17 +53,39 @@ def load(kind: str, root: str, workers: int) -> tuple[dict[str, float], Iterator
     return dict(read=read, started=started, first=first, peak=peak), batches
 
 
-def exchange(file: str, rank: int, world: int, repeats: int, numbers: int) -> dict[str, float]:
-    """Exchange messages of as many numbers with all ranks over gloo.
+def exchange(folder: str, world: int, repeats: int, numbers: int) -> dict[str, float]:
+    """Exchange messages of as many numbers between ranks over gloo.
 
     Returns:
-        CPU seconds of this rank and seconds for each message.
+        CPU seconds of a rank, the median of all, and seconds until the last one has it, for each message.
     """
+    import torch
+
+    torch.set_num_threads(1)
+    # Forked, because 64 imports of PyTorch would take minutes.
+    context = multiprocessing.get_context('fork')
+    found = context.SimpleQueue()
+    ranks = [
+        context.Process(target=_rank, args=(folder, rank, world, repeats, numbers, found)) for rank in range(world)
+    ]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+        if rank.exitcode:
+            for other in ranks:  # without one of them they wait forever
+                other.kill()
+            raise SystemExit(f'rank {ranks.index(rank)} ended with exit code {rank.exitcode}')
+    cpu, wall = zip(*(found.get() for _ in ranks), strict=True)
+    return dict(cpu=median(cpu), wall=max(wall))
+
+
+def _rank(folder: str, rank: int, world: int, repeats: int, numbers: int, found: Any) -> None:
     import torch
     from torch import distributed
 
-    torch.set_num_threads(1)
-    distributed.init_process_group('gloo', init_method=Path(file).as_uri(), rank=rank, world_size=world)
+    meeting = Path(folder, 'ranks').as_uri()
+    distributed.init_process_group('gloo', init_method=meeting, rank=rank, world_size=world)
     message = torch.zeros(numbers)
     for _ in range(3):  # connections are made at the first
         distributed.all_reduce(message, distributed.ReduceOp.MAX)
@@ -68,9 +93,9 @@ def exchange(file: str, rank: int, world: int, repeats: int, numbers: int) -> di
     cpu, start = time.process_time(), time.perf_counter()
     for _ in range(repeats):
         distributed.all_reduce(message, distributed.ReduceOp.MAX)
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - start
-    distributed.destroy_process_group()
-    return dict(cpu=cpu / repeats, wall=wall / repeats)
+    found.put(((time.process_time() - cpu) / repeats, (time.perf_counter() - start) / repeats))
+    distributed.barrier()
+    os._exit(0)  # gloo's threads and the interpreter may deadlock at exit
 
 
 def main() -> None:

@@ -8,9 +8,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from itertools import count
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 
 import torch
 
@@ -52,7 +51,7 @@ def measure(options: ScaleOptions, say: Say) -> list[Comparison]:
         found += _comparisons(f'1 rank, {options.workers} workers', rounds)
         several = [loading(KINDS[OURS], root, options.ranks, options.workers) for _ in range(options.runs)]
         found += _comparisons(f'{options.ranks} ranks, {options.workers} workers', {OURS: several})
-        found.append(_messages(options, Path(folder), say))
+        found.append(_messages(options, say))
     return found
 
 
@@ -79,32 +78,28 @@ def loading(kind: str, root: Path, ranks: int, workers: int) -> dict[str, float]
         )
 
 
-def exchanging(file: Path, world: int, repeats: int, numbers: int) -> float:
-    """Return the CPU seconds that a rank spends on a message of as many numbers, the median of all ranks.
+def exchanging(world: int, repeats: int, numbers: int) -> float:
+    """Return the CPU seconds that a rank spends on a message, the median of all ranks.
 
     Args:
-        file: where the ranks find each other; it does not exist yet.
         world: number of ranks.
         repeats: number of messages.
         numbers: float32 numbers in each.
     """
-    commands = [
-        [sys.executable, '-m', 'mmcnn.benchmarks.rank', 'exchange', *map(str, (file, rank, world, repeats, numbers))]
-        for rank in range(world)
-    ]
-    with _started(commands) as processes:
-        return median(_line(process)['cpu'] for process in processes)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = map(str, (folder, world, repeats, numbers))
+        with _started([[sys.executable, '-m', 'mmcnn.benchmarks.rank', 'exchange', *arguments]]) as processes:
+            return _line(processes[0])['cpu']
 
 
-def _messages(options: ScaleOptions, folder: Path, say: Say) -> Comparison:
+def _messages(options: ScaleOptions, say: Say) -> Comparison:
     with torch.device('meta'):
         model = MODELS.build({'_scope_': 'mmdet', **wired_config(options).model})
     gradients = sum(each.numel() for each in model.parameters() if each.requires_grad)
     say(f'{options.config} has {gradients:,} gradients ({4 * gradients / 1e6:.1f} MB)')
-    files = (folder / f'ranks-{number}' for number in count())
     sides = {
-        MESSAGE: lambda: 1e3 * exchanging(next(files), options.world, MESSAGES, NUMBERS),
-        GRADIENTS: lambda: 1e3 * exchanging(next(files), options.world, REDUCTIONS, gradients),
+        MESSAGE: lambda: 1e3 * exchanging(options.world, MESSAGES, NUMBERS),
+        GRADIENTS: lambda: 1e3 * exchanging(options.world, REDUCTIONS, gradients),
     }
     return Comparison(f'{options.world} ranks', 'ms', in_turn(sides, options.runs), frozenset({GRADIENTS}))
 
