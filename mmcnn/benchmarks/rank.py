@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -35,6 +36,7 @@ def load(kind: str, root: str, workers: int) -> tuple[dict[str, float], Iterator
 
     from mmcnn.benchmarks.training_set import build
 
+    warnings.filterwarnings('ignore', message='This DataLoader will create')  # more processes than cores are meant
     start = time.perf_counter()
     dataset = build(kind, root)
     read = time.perf_counter() - start

@@ -107,7 +107,7 @@ def _messages(options: ScaleOptions, say: Say) -> Comparison:
 def _comparisons(row: str, rounds: dict[str, list[dict[str, float]]]) -> list[Comparison]:
     names = {
         'memory': ('memory', 'MB'),
-        'own': ('of a worker alone', 'MB'),
+        'own': ('private memory of a worker', 'MB'),
         'peak': ('peak of a rank', 'MB'),
         'read': ('annotations', 's'),
         'started': ('start of workers', 's'),

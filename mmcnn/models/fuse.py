@@ -121,10 +121,10 @@ def _only_normalises(norm: nn.Module) -> bool:
 
 
 def _compiled(folded: nn.Module) -> nn.Module:
-    parts = [folded]
+    parts = []
     if isinstance(folded, BaseModel):  # its own ``forward`` also prepares samples and selects boxes
         parts = [part for name in ('backbone', 'neck') if isinstance(part := getattr(folded, name, None), nn.Module)]
-    for part in parts:
+    for part in parts or [folded]:
         part.to(memory_format=torch.channels_last)
         part.register_forward_hook(_in_usual_form)
         part.compile(options={'freezing': True})  # in place, so that it stays a module of its type
