@@ -17,7 +17,7 @@ from mmcnn.benchmarks.comparison import Comparison, Say
 from mmcnn.benchmarks.loading import write_checkpoint
 from mmcnn.benchmarks.options import InferBenchmarkOptions
 from mmcnn.benchmarks.pipeline import data_folder
-from mmcnn.benchmarks.programs import named_command, rate_of_marks
+from mmcnn.benchmarks.programs import other_programs, rate_of_marks
 from mmcnn.benchmarks.train import YOLOX, multiply_adds
 from mmcnn.benchmarks.wired import wired_config
 from mmcnn.compat.onednn import cpu_features
@@ -46,9 +46,9 @@ def measure(options: InferBenchmarkOptions, say: Say) -> list[Comparison]:
     batch size. Other programs are started anew in each round, and their start is not counted.
 
     Raises:
-        UsageError: the command of another program cannot be parsed or run, or it fails.
+        UsageError: the command of another program cannot be parsed or run, or it fails; or its name is taken.
     """
-    others = dict(named_command(text) for text in options.peers or ())
+    others = other_programs(options.peers, (ALONE, STREAM, FILES, BF16, PEER))
     with data_folder(options.data) as data, tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         detector = _detector(options, folder / 'model.pth')

@@ -203,7 +203,7 @@ class InferBenchmarkOptions(NetworkOptions):
             '(default: image N)',
             'REGEX',
         ),
-    ] = r'(?i)\bimage \d+'
+    ] = r'(?i)\bimage \d+(/\d+ \S+)?'
 
 
 @dataclass(frozen=True, kw_only=True)

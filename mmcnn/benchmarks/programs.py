@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 
 from mmcnn.errors import UsageError
@@ -38,13 +38,18 @@ class Program:
 
     def __init__(self, name: str, command: Sequence[str], mark: str, folder: str | os.PathLike) -> None:
         self.name = name
-        self._mark = re.compile(mark)
+        self._mark = pattern(mark)
         self._ends: queue.Queue[float | None] = queue.Queue()
         self._last: deque[str] = deque(maxlen=SHOWN)
         try:
             # A separate session, so that one signal reaches all children.
             self._process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=_unbuffered(),
+                start_new_session=True,
             )
         except OSError as error:
             raise UsageError(f'{name}: {command[0]} cannot be run: {error.strerror}') from error
@@ -127,30 +132,72 @@ def named_command(text: str) -> tuple[str, list[str]]:
     return name, words
 
 
+def other_programs(texts: Sequence[str] | None, own: Iterable[str]) -> dict[str, list[str]]:
+    """Return commands by name.
+
+    Args:
+        texts: each as :func:`named_command` takes it; None: there are none.
+        own: names of other sides.
+
+    Raises:
+        UsageError: a text has another form, or a name occurs twice.
+    """
+    found: dict[str, list[str]] = {}
+    for text in texts or ():
+        name, command = named_command(text)
+        if name in found or name in own:
+            raise UsageError(f"--peer '{text}': there is already a side called {name}; choose another name")
+        found[name] = command
+    return found
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """Compile a regular expression that a user has given.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise UsageError(f"'{text}' is no regular expression ({error})") from error
+
+
+def _unbuffered() -> dict[str, str]:
+    """Return an environment in which Python writes each line at once, also to a pipe."""
+    return {**os.environ, 'PYTHONUNBUFFERED': '1'}
+
+
 def rate_of_marks(name: str, command: Sequence[str], mark: str, folder: str | os.PathLike) -> float:
     """Run a program once and return how many marks per second its output has, from the first to the last.
 
     Args:
         name: name in messages.
-        command: command with its arguments.
+        command: command with its arguments. A program that is not Python's must not keep back its output.
         mark: pattern for what is counted, such as an image.
         folder: working folder.
 
     Raises:
         UsageError: it cannot be run, fails, or prints fewer than two different marks.
     """
-    found: dict[str, float] = {}
+    compiled, found = pattern(mark), {}
     last: deque[str] = deque(maxlen=SHOWN)
     try:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder, text=True, errors='replace'
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=_unbuffered(),
+            text=True,
+            errors='replace',
         )
     except OSError as error:
         raise UsageError(f'{name}: {command[0]} cannot be run: {error.strerror}') from error
     with process:
         for line in process.stdout:
             last.append(line.rstrip())
-            if seen := re.search(mark, line):
+            if seen := compiled.search(line):
                 found.setdefault(seen[0], time.perf_counter())
     times = list(found.values())
     if process.returncode or len(times) < 2:

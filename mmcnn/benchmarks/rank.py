@@ -86,7 +86,7 @@ def _rank(folder: str, rank: int, world: int, repeats: int, numbers: int, found:
     import torch
     from torch import distributed
 
-    meeting = Path(folder, 'ranks').as_uri()
+    meeting = f'file://{folder}/ranks'  # quoted, it would be another folder
     distributed.init_process_group('gloo', init_method=meeting, rank=rank, world_size=world)
     message = torch.zeros(numbers)
     for _ in range(3):  # connections are made at the first

@@ -23,7 +23,7 @@ import numpy as np
 from mmcnn.benchmarks.comparison import Comparison, Say
 from mmcnn.benchmarks.loading import write_checkpoint
 from mmcnn.benchmarks.options import StartOptions
-from mmcnn.benchmarks.programs import named_command
+from mmcnn.benchmarks.programs import other_programs
 from mmcnn.benchmarks.wired import wired_config
 from mmcnn.errors import UsageError
 from mmcnn.inference.detector import Detector
@@ -106,15 +106,15 @@ def programs(options: StartOptions, work: Path, say: Say) -> dict[str, list[str]
         *mmcnn, 'train', options.config, '--data', 'demo', '--epochs', '1', '--img-size', str(options.img_size),
         '--workers', '0', '--logger', 'none', '--device', 'cpu', '--work-dir', 'run', '--import', 'first_step',
     ]  # fmt: skip
-    return {
+    own = {
         BASE: [*python, BASE],
         'import mmdet.models': [*python, _MMDETECTION],
         'mmcnn --help': [*mmcnn, '--help'],
         'mmcnn zoo': [*mmcnn, 'zoo'],
         'mmcnn infer': [*mmcnn, 'infer', str(checkpoint), str(image), '--device', 'cpu', '--out', 'found'],
         'mmcnn train, first step': train,
-        **dict(named_command(text) for text in options.peers or ()),
     }
+    return own | other_programs(options.peers, own)
 
 
 def _timing(name: str, command: Sequence[str], work: str, passed: list[float]) -> Callable[[], float]:

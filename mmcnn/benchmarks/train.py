@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
 from mmcnn.benchmarks.options import StepOptions, TrainBenchmarkOptions
 from mmcnn.benchmarks.pipeline import data_folder, inner_config
-from mmcnn.benchmarks.programs import Program, named_command
+from mmcnn.benchmarks.programs import Program, other_programs
 from mmcnn.benchmarks.wired import wired_config
 from mmcnn.compat.packaged_configs import packaged_config
 from mmcnn.datasets.check.report import DetectorData
@@ -60,8 +60,7 @@ def measure(options: TrainBenchmarkOptions, say: Say) -> list[Comparison]:
         command = [sys.executable, '-m', 'mmcnn', 'run', 'mmdet-tool', 'train', str(config)]
         command += ['--work-dir', str(work / 'yolox')]
         add('MMDetection YOLOX-tiny', command, MMENGINE_EPOCH, peer=True, scale=scale)
-        for text in options.peers or ():
-            name, command = named_command(text)
+        for name, command in other_programs(options.peers, [side.name for side in sides]).items():
             add(name, command, options.epoch_pattern, peer=True)
         return [compare(options.config, sides, options.runs, 'images/s', more_is_better=True)]
 

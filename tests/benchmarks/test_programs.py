@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcnn.benchmarks.programs import Program, named_command, rate_of_marks
+from mmcnn.benchmarks.programs import Program, named_command, other_programs, rate_of_marks
 from mmcnn.errors import UsageError
 
 #: Prints an epoch, then works for a while; the end of a line appears twice, as with a progress bar.
@@ -23,6 +23,10 @@ for epoch in range(1, 9):
 
 def program(folder, code=TRAINING):
     return Program('other', [sys.executable, '-c', code], r'epoch \d+', folder)
+
+
+def program_of_pattern(folder, text):
+    return Program('other', ['true'], text, folder)
 
 
 def test_laps_end_at_new_marks(tmp_path):
@@ -129,3 +133,22 @@ def test_the_start_of_a_program_is_no_part_of_its_rate(tmp_path):
 def test_programs_that_fail_say_why(tmp_path, command, message):
     with pytest.raises(UsageError, match=message):
         rate_of_marks('other', command, r'image \d+', tmp_path)
+
+
+def test_output_that_python_would_keep_back_is_seen_at_once(tmp_path, monkeypatch):
+    monkeypatch.delenv('PYTHONUNBUFFERED', raising=False)
+    code = DETECTING.replace(', flush=True', '')
+    assert 4 < rate_of_marks('other', [sys.executable, '-c', code], r'image \d+', tmp_path) < 10.5
+
+
+@pytest.mark.parametrize('start', [program_of_pattern, lambda folder, text: rate_of_marks('x', ['true'], text, folder)])
+def test_a_broken_pattern_is_refused_before_anything_runs(tmp_path, start):
+    with pytest.raises(UsageError, match=r"'image \(' is no regular expression"):
+        start(tmp_path, 'image (')
+
+
+@pytest.mark.parametrize('texts', [['a=true', 'a=false'], ['mmcnn=true']])
+def test_each_side_has_a_name_of_its_own(texts):
+    with pytest.raises(UsageError, match=r'there is already a side called (a|mmcnn)'):
+        other_programs(texts, ['mmcnn'])
+    assert other_programs(None, ['mmcnn']) == {} and other_programs(['b=true 1'], []) == {'b': ['true', '1']}

@@ -314,9 +314,6 @@ def test_a_compiled_copy_computes_the_same_in_any_size():
         found = compiled(images)
         assert_same(found, backbone(images))
         assert all(each.is_contiguous() for each in found)
-    for parameter in compiled.parameters():
-        parameter.zero_()
-    assert_same(compiled(images), backbone(images))  # weights are constants
 
 
 @pytest.mark.slow

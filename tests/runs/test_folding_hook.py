@@ -148,7 +148,7 @@ def test_a_training_validates_as_test_does(shapes, tmp_path, norms, monkeypatch,
     assert called == [0]
     for path in (result.best, result.last):
         assert any(name.endswith('bn.running_mean') for name in torch.load(path, weights_only=True)['state_dict'])
-    tested = mmcnn.evaluate(result.last, data=shapes, device='cpu', workers=0, amp=amp)
+    tested = mmcnn.evaluate(result.last, data=shapes, work_dir=tmp_path / 'test', device='cpu', workers=0, amp=amp)
     assert tested.metrics == result.metrics
     precision = json.loads((tested.work_dir / 'metrics.json').read_text()).get('precision')
     assert precision == (None if amp == 'off' else amp)

@@ -7,7 +7,7 @@ from torch import nn
 from mmcnn.models.layers import ConvNormAct, SameConv2d, depthwise
 from mmcnn.models.layers.depthwise import convolve
 
-SHAPES = [((5, 5), 1, 13), ((3, 3), 2, 14), ((5, 5), 2, 15), ((7, 7), 2, 16), ((3, 5), (2, 1), 11), ((4, 4), 2, 12)]
+SHAPES = [((5, 5), 1, 13), ((3, 3), 2, 14), ((5, 5), 2, 15), ((7, 7), 2, 16), ((3, 5), (2, 1), 11), ((5, 1), 2, 12)]
 FORMATS = [torch.channels_last, torch.contiguous_format]
 
 
@@ -78,6 +78,27 @@ def test_gradients_of_gradients(calls):
     assert len(calls) == 1
 
 
+def test_gradients_of_several_losses_at_once(calls):
+    conv, x = make((5, 5), 2), images(9)
+    found, plain = in_bfloat16(lambda x: convolve(conv, x), x), in_bfloat16(conv, x)
+    grads = torch.randn(3, *found.shape).bfloat16()
+    ours, theirs = (torch.autograd.grad(out, x, grads, is_grads_batched=True)[0] for out in (found, plain))
+    assert len(calls) == 1 and torch.allclose(ours, theirs, rtol=0.02, atol=0.02)
+
+
+def test_other_types_are_as_pytorch_has_them(calls):
+    conv, x = make((5, 5), 2).double(), images(9).double()
+    assert in_bfloat16(lambda x: convolve(conv, x), x).dtype is in_bfloat16(conv, x).dtype is torch.float64
+    with pytest.raises(RuntimeError, match='type'):
+        convolve(make((5, 5), 2), images(9).bfloat16())
+    assert not calls
+
+
+def replaced(conv):
+    conv.forward = lambda x: nn.Conv2d.forward(conv, x) + 1
+    return conv
+
+
 def hooked(conv):
     conv.register_forward_hook(lambda module, args, out: out * 2)
     return conv
@@ -92,7 +113,9 @@ def hooked(conv):
         nn.Conv2d(8, 8, 5, 1, 4, dilation=2, groups=8),
         nn.Conv2d(8, 8, 5, 1, 2, groups=8, padding_mode='reflect'),
         nn.Conv2d(8, 8, 5, 1, 'same', groups=8),
+        make((5, 1), 1),
         hooked(make((5, 5), 1)),
+        replaced(make((5, 5), 1)),
         nn.Sequential(make((5, 5), 1)),
     ],
 )
