@@ -19,7 +19,7 @@ def sent(data: Any, device: torch.device, non_blocking: bool = True) -> Any:
     """Return the output of a data loader on a device.
 
     Small tensors, such as boxes and labels, are copied together, one transfer per dtype; large ones individually.
-    Values are bit-identical.
+    Values are bit-identical. From CPU to CPU, samples are passed on as they are; else they are copies.
 
     Args:
         data: tensors, boxes and samples, nested in mappings, tuples and lists; anything else is left as it is, and so
