@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from types import TracebackType
+from typing import Any
 
 from mmcnn.errors import UsageError
 
@@ -41,18 +42,8 @@ class Program:
         self._mark = pattern(mark)
         self._ends: queue.Queue[float | None] = queue.Queue()
         self._last: deque[str] = deque(maxlen=SHOWN)
-        try:
-            # A separate session, so that one signal reaches all children.
-            self._process = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env=_unbuffered(),
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise UsageError(f'{name}: {command[0]} cannot be run: {error.strerror}') from error
+        # A separate session, so that one signal reaches all children.
+        self._process = _started(name, command, folder, start_new_session=True)
         self._signal(signal.SIGSTOP)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -163,9 +154,14 @@ def pattern(text: str) -> re.Pattern[str]:
         raise UsageError(f"'{text}' is no regular expression ({error})") from error
 
 
-def _unbuffered() -> dict[str, str]:
-    """Return an environment in which Python writes each line at once, also to a pipe."""
-    return {**os.environ, 'PYTHONUNBUFFERED': '1'}
+def _started(name: str, command: Sequence[str], folder: str | os.PathLike, **settings: Any) -> subprocess.Popen:
+    """Start a program whose output is read while it runs; Python then writes each line at once, also to a pipe."""
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    environment = {**os.environ, 'PYTHONUNBUFFERED': '1'}
+    try:
+        return subprocess.Popen(command, cwd=folder, env=environment, **pipes, **settings)
+    except OSError as error:
+        raise UsageError(f'{name}: {command[0]} cannot be run: {error.strerror}') from error
 
 
 def rate_of_marks(name: str, command: Sequence[str], mark: str, folder: str | os.PathLike) -> float:
@@ -182,19 +178,7 @@ def rate_of_marks(name: str, command: Sequence[str], mark: str, folder: str | os
     """
     compiled, found = pattern(mark), {}
     last: deque[str] = deque(maxlen=SHOWN)
-    try:
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env=_unbuffered(),
-            text=True,
-            errors='replace',
-        )
-    except OSError as error:
-        raise UsageError(f'{name}: {command[0]} cannot be run: {error.strerror}') from error
-    with process:
+    with _started(name, command, folder, text=True, errors='replace') as process:
         for line in process.stdout:
             last.append(line.rstrip())
             if seen := compiled.search(line):

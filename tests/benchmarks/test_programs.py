@@ -110,7 +110,7 @@ def test_any_other_peer_is_refused(text):
 #: Starts slowly, then takes a tenth of a second for each of four images.
 DETECTING = """
 import time
-time.sleep(0.5)
+time.sleep(2)
 for image in range(5):
     print(f'image {image}: 2 boxes', f'image {image}', flush=True)
     time.sleep(0.1)

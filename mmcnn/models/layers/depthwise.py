@@ -42,7 +42,7 @@ def _is_slow(conv: nn.Module, x: Tensor) -> bool:
         and type(x) is Tensor
         and x.is_cpu
         and x.dim() == 4
-        and _in_bfloat16(x, conv.weight)
+        and _in_bfloat16(x, *conv.parameters())
         and (x.requires_grad or conv.weight.requires_grad)
         and not is_watched()
         and not has_hooks(conv)
