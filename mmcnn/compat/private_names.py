@@ -101,6 +101,11 @@ def parameters_of(module: nn.Module) -> dict[str, nn.Parameter | None]:
     return module._parameters
 
 
+def tensors_of(module: nn.Module) -> tuple[dict[str, nn.Parameter | None], dict[str, Tensor | None]]:
+    """Return a module's own parameters and its own buffers by name, for the same reason."""
+    return module._parameters, module._buffers
+
+
 def is_transformed() -> bool:
     """Return whether ``torch.func`` or forward-mode differentiation follows each operator."""
     return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()

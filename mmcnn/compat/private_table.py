@@ -77,6 +77,7 @@ PRIVATE_NAMES = (
         'torch.nn.Module._parameters', 'parameters_of', 'reading an attribute takes several times as long',
         'faster public attributes',
     ),
+    PrivateName('torch.nn.Module._buffers', 'tensors_of', 'as above', 'as above'),
     *(
         PrivateName(f'torch.nn.modules.module.{name}', 'has_hooks', 'global hooks also count', 'as above')
         for name in (

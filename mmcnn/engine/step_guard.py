@@ -10,6 +10,7 @@ import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 
 from mmcnn.compat import private_names
 
@@ -140,14 +141,17 @@ class StepGuard:
         return flags
 
     def _step(self, kwargs: dict) -> None:
-        """Make the wrapper's step, which on its own would read the gradient norm immediately."""
+        """Make the wrapper's step, which on its own would read or compute the gradient norm immediately."""
         wrapper, clip = self.wrapper, getattr(self.wrapper, 'clip_func', None)
         if clip is None:
             wrapper.step(**kwargs)
             return
 
-        def clip_unseen(*args: Any, **kwargs: Any) -> None:
-            self._norm = clip(*args, **kwargs)
+        def clip_unseen(parameters: Sequence[nn.Parameter], *args: Any, **kwargs: Any) -> None:
+            if self._norm is None:
+                self._norm = clip(parameters, *args, **kwargs)
+            else:
+                _clip_to(kwargs['max_norm'], self._norm, parameters, kwargs.get('foreach'))
 
         wrapper.clip_func = clip_unseen
         try:
@@ -166,14 +170,18 @@ class StepGuard:
                 all_reduce(parameter.grad, 'mean')
 
     def _gradients(self) -> list[Tensor]:
+        return [parameter.grad for parameter in self._parameters()]
+
+    def _parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that have gradients."""
         groups = self.wrapper.optimizer.param_groups
-        return [parameter.grad for group in groups for parameter in group['params'] if parameter.grad is not None]
+        return [parameter for group in groups for parameter in group['params'] if parameter.grad is not None]
 
     def _finite(self, gradients: list[Tensor]) -> bool:
         scaler = getattr(self.wrapper, 'loss_scaler', None)
         if scaler is None or not scaler.is_enabled():  # bf16 has one that does nothing
             if not self._unseen:
-                return _all_finite(gradients)
+                return self._has_finite_norm(gradients) or _all_finite(gradients)
             self._unseen['gradient'] = ~_largest(gradients).isfinite()
             return True
         # The scaler checks the gradients itself in its step.
@@ -181,6 +189,32 @@ class StepGuard:
         self._overflows = self._overflows + 1 if scale < self._scale else 0
         self._scale = scale
         return self._overflows < MAX_OVERFLOWS
+
+    def _has_finite_norm(self, gradients: list[Tensor]) -> bool:
+        """Compute the norm that clipping needs, if it can tell: then nothing else has to read the gradients.
+
+        False: it is not finite, perhaps only because a square is not, or the gradients are not clipped in this way.
+        """
+        wrapper = self.wrapper
+        if getattr(wrapper, 'clip_func', None) is not clip_grad_norm_ or any(map(_costs_a_wait, gradients)):
+            return False
+        how = wrapper.clip_grad_kwargs
+        norm_type = float(how.get('norm_type', 2.0))
+        # One that is frozen but has a gradient is not clipped.
+        trained = all(parameter.requires_grad for parameter in self._parameters())
+        if norm_type <= 0 or not trained:
+            return False
+        norm = get_total_norm(gradients, norm_type, foreach=how.get('foreach'))
+        if not math.isfinite(norm):
+            return False
+        self._norm = norm
+        return True
+
+
+def _clip_to(max_norm: float, norm: Tensor, parameters: Sequence[nn.Parameter], foreach: bool | None) -> None:
+    """Clip gradients on the CPU, whose norm this is, as PyTorch does, which would also multiply by a factor of 1."""
+    if max_norm / (norm + 1e-6) < 1:
+        clip_grads_with_norm_(parameters, max_norm, norm, foreach)
 
 
 def _all_finite(gradients: Sequence[Tensor]) -> bool:

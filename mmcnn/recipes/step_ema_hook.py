@@ -1,7 +1,7 @@
 """Exponential moving average of the weights, counted in optimizer steps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,9 +26,9 @@ class StepEMA(ExpMomentumEMA):
         tensors = self.module.state_dict(keep_vars=True).values()
         self._shares_tensors = len({id(tensor) for tensor in tensors}) < len(tensors)
         self._averaged = [name for name, value in self.avg_parameters.items() if value.is_floating_point()]
-        # For these, the modules and names in the model that was averaged last; in a tuple, since a module that is an
-        # attribute would become a part of this one.
-        self._places: tuple[nn.Module | None, list[tuple[nn.Module, str]]] = (None, [])
+        # For these, where they are in the model that was averaged last; in a tuple, since a module that is an attribute
+        # would become a part of this one.
+        self._places: tuple[nn.Module | None, list[tuple[Mapping[str, Tensor | None], str]]] = (None, [])
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
@@ -50,18 +50,26 @@ class StepEMA(ExpMomentumEMA):
         if model is not self._places[0]:
             self._places = model, _places(model, self._averaged)
         if places := self._places[1]:
-            return [getattr(module, name) for module, name in places]
+            return [tensors[name] for tensors, name in places]
         state = model.state_dict()
         return [state[name] for name in self._averaged]
 
 
-def _places(model: nn.Module, names: Sequence[str]) -> list[tuple[nn.Module, str]]:
-    """Return where the entries of a state dict are in a model; empty if one has another name there."""
+def _places(model: nn.Module, names: Sequence[str]) -> list[tuple[Mapping[str, Tensor | None], str]]:
+    """Return the modules' own tensors among which the entries of a state dict are, and their names there.
+
+    Empty if one has another name there.
+    """
     state, modules = model.state_dict(keep_vars=True), dict(model.named_modules())
-    parts = [name.rpartition('.') for name in names]
-    places = [(modules.get(path), last) for path, _, last in parts]
-    found = (getattr(module, last, None) is state[name] for name, (module, last) in zip(names, places, strict=True))
-    return places if all(found) else []
+    places = []
+    for name in names:
+        path, _, last = name.rpartition('.')
+        owners = private_names.tensors_of(modules[path]) if path in modules else ()
+        tensors = next((each for each in owners if each.get(last) is state[name]), None)
+        if tensors is None:
+            return []
+        places.append((tensors, last))
+    return places
 
 
 @HOOKS.register_module()

@@ -138,6 +138,15 @@ def own_parameters():
     assert private_names.parameters_of(module[0])['weight'] is other
 
 
+def own_tensors():
+    module = nn.BatchNorm2d(2, affine=False)
+    parameters, buffers = private_names.tensors_of(module)
+    assert parameters == dict(weight=None, bias=None)
+    assert buffers.keys() == {'running_mean', 'running_var', 'num_batches_tracked'}
+    module.running_mean = other = torch.ones(2)
+    assert buffers['running_mean'] is other
+
+
 def transforms():
     seen = []
 
@@ -358,6 +367,7 @@ CHECKS = {
     'torch.nn.Module._backward_pre_hooks': hooks,
     'torch.nn.Module._modules': hooks,
     'torch.nn.Module._parameters': own_parameters,
+    'torch.nn.Module._buffers': own_tensors,
     'torch.nn.modules.module._global_backward_hooks': hooks,
     'torch.nn.modules.module._global_backward_pre_hooks': hooks,
     'torch.nn.modules.module._global_forward_hooks': hooks,

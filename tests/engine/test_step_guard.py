@@ -16,6 +16,20 @@ from mmcnn.engine import step_guard
 from mmcnn.engine.step_guard import MAX_OVERFLOWS, StepGuard
 
 
+class Operators(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func._schema.name)
+        return func(*args, **(kwargs or {}))
+
+    def looks(self):
+        """Return the number of reads of single numbers and copies to the host."""
+        return sum(self.names.count(f'aten::{name}') for name in ('_local_scalar_dense', 'equal'))
+
+
 def make(accumulate=1, stop=False, clip_grad=None):
     torch.manual_seed(0)
     model = nn.Linear(3, 1)
@@ -46,7 +60,16 @@ def assert_equal(found, expected):
 
 @pytest.mark.parametrize(
     'clip_grad',
-    [None, {'max_norm': 0.1}, {'max_norm': 0.1, 'norm_type': 1}, {'type': 'value', 'clip_value': 0.01}],
+    [
+        None,
+        {'max_norm': 0.1},
+        {'max_norm': 1.3},  # between the norms of these batches
+        {'max_norm': 100.0},
+        {'max_norm': 0.1, 'norm_type': 1},
+        {'max_norm': 0.1, 'norm_type': float('inf'), 'foreach': False},
+        {'max_norm': 1.0, 'norm_type': 0},
+        {'type': 'value', 'clip_value': 0.01},
+    ],
 )
 @pytest.mark.parametrize('accumulate', [1, 3])
 def test_good_losses_step_as_mmengine_does(accumulate, clip_grad):
@@ -61,6 +84,41 @@ def test_good_losses_step_as_mmengine_does(accumulate, clip_grad):
     assert_equal(state(model, wrapper), state(other, plain))
     assert stepped == [(i + 1) % accumulate == 0 for i in range(7)]
     assert wrapper._inner_count == 7
+
+
+def test_gradients_that_are_clipped_are_read_once_and_scaled_only_if_they_are_too_long():
+    for max_norm, scalings in ((0.01, 1), (100.0, 0)):
+        model, wrapper, guard = make(clip_grad=dict(max_norm=max_norm))
+        wrapper.optimizer = SimpleNamespace(
+            param_groups=wrapper.optimizer.param_groups, step=lambda: None, zero_grad=lambda: None
+        )
+        loss = loss_of(model, 0)
+        with Operators() as operators:
+            guard.update_params(loss)
+        assert guard.stepped
+        counts = [operators.names.count(f'aten::{name}') for name in ('_foreach_norm', '_foreach_mul_', 'sum')]
+        assert counts == [1, scalings, 1], operators.names  # the sum is the gradient of the bias
+
+
+def test_clipping_sees_a_gradient_whose_square_is_infinite_as_mmengine_does():
+    results = []
+    for guarded in (False, True):
+        model, wrapper, guard = make(clip_grad=dict(max_norm=0.1))
+        (guard if guarded else wrapper).update_params(model(batch(0)).sum() * 1e30)
+        results.append(state(model, wrapper))
+    assert guard.stepped
+    assert_equal(*results)
+
+
+def test_a_frozen_weight_with_a_gradient_is_not_clipped():
+    results = []
+    for guarded in (False, True):
+        model, wrapper, guard = make(clip_grad=dict(max_norm=0.1))
+        model.bias.requires_grad_(False)
+        model.bias.grad = torch.full((1,), 7.0)
+        (guard if guarded else wrapper).update_params(loss_of(model, 0))
+        results.append(state(model, wrapper))
+    assert_equal(*results)
 
 
 def test_clipping_by_a_norm_rejects_bad_gradients_and_logs_none_of_them():
@@ -207,18 +265,6 @@ def on_a_device(monkeypatch):
     monkeypatch.setattr(step_guard, '_costs_a_wait', lambda tensor: True)
 
 
-class Looks(TorchDispatchMode):
-    """Count the reads of single numbers and the copies to the host."""
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize('clip_grad', [None, {'max_norm': 0.1}])
 @pytest.mark.parametrize('accumulate', [1, 3])
 def test_steps_on_a_device_are_the_same_and_nobody_looks(accumulate, clip_grad, on_a_device):
@@ -226,9 +272,9 @@ def test_steps_on_a_device_are_the_same_and_nobody_looks(accumulate, clip_grad, 
     other, plain, _ = make(accumulate, clip_grad=clip_grad and dict(clip_grad))
     for i in range(7):
         loss = loss_of(model, i)
-        with Looks() as looks:
+        with Operators() as operators:
             guard.update_params(loss)
-        assert looks.count == 0
+        assert operators.looks() == 0
         found = guard.read(dict(loss=loss, loss_two=loss.double() / 3, note='x', many=torch.ones(2)))
         assert found['loss'] == loss and found['loss_two'].item() == loss.double().item() / 3
         assert found['note'] == 'x' and found['many'].tolist() == [1, 1]
