@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from itertools import islice
+from multiprocessing.connection import wait
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -72,12 +73,13 @@ def exchange(folder: str, world: int, repeats: int, numbers: int) -> dict[str, f
     ]
     for rank in ranks:
         rank.start()
-    for rank in ranks:
-        rank.join()
-        if rank.exitcode:
-            for other in ranks:  # without one of them they wait forever
-                other.kill()
-            raise SystemExit(f'rank {ranks.index(rank)} ended with exit code {rank.exitcode}')
+    running = {rank.sentinel: rank for rank in ranks}
+    while running:
+        for ended in wait([*running]):
+            if code := running.pop(ended).exitcode:
+                for other in ranks:  # without one of them they wait for minutes
+                    other.kill()
+                raise SystemExit(f'a rank ended with exit code {code}')
     cpu, wall = zip(*(found.get() for _ in ranks), strict=True)
     return dict(cpu=median(cpu), wall=max(wall))
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +21,7 @@ from mmcnn.benchmarks.comparison import Comparison, Say
 from mmcnn.benchmarks.options import ScaleOptions
 from mmcnn.benchmarks.process_memory import family, memory_of
 from mmcnn.benchmarks.wired import wired_config
+from mmcnn.errors import MmcnnError
 from mmcnn.interleaved import in_turn
 from mmcnn.registry import MODELS
 
@@ -38,7 +42,7 @@ def measure(options: ScaleOptions, say: Say) -> list[Comparison]:
     network the time of the wire, and the wait for the slowest rank, would be added.
 
     Raises:
-        subprocess.CalledProcessError: a rank fails.
+        MmcnnError: a rank ends without a result.
     """
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +128,11 @@ def _comparisons(row: str, rounds: dict[str, list[dict[str, float]]]) -> list[Co
 def _started(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen]]:
     with contextlib.ExitStack() as stack:
         pipe = subprocess.PIPE
-        processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for command in commands]
+        # Each in a session of its own, so that a signal reaches its children, too.
+        processes = [
+            subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+            for command in commands
+        ]
         for process in processes:
             stack.callback(process.wait)
             stack.callback(process.stdout.close)
@@ -133,7 +141,8 @@ def _started(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Pope
             yield processes
         except BaseException:
             for process in processes:  # without one of them the others wait forever
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):  # it has ended, with all its children
+                    os.killpg(process.pid, signal.SIGKILL)
             raise
 
 
@@ -142,7 +151,7 @@ def _line(process: subprocess.Popen) -> dict[str, float]:
     for line in process.stdout:
         if line.startswith('{'):
             return json.loads(line)
-    raise subprocess.CalledProcessError(process.wait(), process.args)
+    raise MmcnnError(f'{shlex.join(process.args[1:])} ended without a result (exit code {process.wait()})')
 
 
 def _private(memory: dict[str, int]) -> int:

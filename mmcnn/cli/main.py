@@ -83,14 +83,17 @@ class _Parser(argparse.ArgumentParser):
         self._names += [name for name in action.option_strings if name.startswith('--')]
         return action
 
-    def parse_args(self, args: Sequence[str], namespace: argparse.Namespace | None = None) -> argparse.Namespace:
-        found, unknown = self.parse_known_args(separated(args, self._switches), namespace)
+    def parse_known_args(
+        self, args: Sequence[str], namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        # Overridden instead of parse_args, since argparse calls this one for a subcommand.
+        found, unknown = super().parse_known_args(separated(args, self._switches), namespace)
         if unknown:
             wrong = [each.partition('=')[0] for each in unknown if each.startswith('--')]
             similar = get_close_matches(wrong[0], self._names, n=1, cutoff=0.75) if wrong else []
             hint = f'; did you mean {similar[0]}?' if similar else ''
             self.error(f'unrecognized arguments: {" ".join(unknown)}{hint}')
-        return found
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'error: {message}\n{self.prog} --help describes the options\n')

@@ -4,13 +4,16 @@ import mmap
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from mmcnn.benchmarks import scale
+from mmcnn.benchmarks import rank, scale
 from mmcnn.benchmarks.coco_data import write_folder
 from mmcnn.benchmarks.options import ScaleOptions
 from mmcnn.benchmarks.process_memory import family, memory_of, proportional_set_size
+from mmcnn.errors import MmcnnError
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 
@@ -52,8 +55,40 @@ def test_messages_of_ranks_are_measured():
 
 @pytest.mark.slow
 def test_a_rank_that_fails_ends_the_others(tmp_path):
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(MmcnnError, match=r'rank load NoSuchDataset .* ended without a result \(exit code 1\)'):
         scale.loading('NoSuchDataset', write_folder(tmp_path / 'coco', 5, 10), 2, workers=1)
+
+
+def test_a_rank_that_dies_before_the_others_meet_ends_them(monkeypatch):
+    def last_one_dies(folder, number, *_):
+        if number == 2:
+            os._exit(3)
+        time.sleep(60)
+
+    monkeypatch.setattr(rank, '_rank', last_one_dies)
+    start = time.monotonic()
+    with pytest.raises(SystemExit, match='a rank ended with exit code 3'):
+        rank.exchange('', world=3, repeats=1, numbers=1)
+    assert time.monotonic() - start < 30
+
+
+def test_children_of_a_rank_end_with_it():
+    child = 'import subprocess; print(subprocess.Popen(["sleep", "60"]).pid, flush=True); input()'
+    with pytest.raises(KeyError, match='stop'), scale._started([[sys.executable, '-c', child]]) as processes:
+        started = int(processes[0].stdout.readline())
+        raise KeyError('stop')
+    deadline = time.monotonic() + 30
+    while _state(started) != 'Z':
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _state(pid):
+    """Return the state of a process; Z: it has ended."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0]
+    except FileNotFoundError:
+        return 'Z'
 
 
 @pytest.mark.slow

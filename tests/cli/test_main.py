@@ -67,6 +67,15 @@ def test_an_unknown_option_is_an_error_with_the_similar_one(argv, message, capsy
     assert err == f'error: unrecognized arguments: {message}\nmmcnn {argv[0]} --help describes the options\n'
 
 
+def test_so_is_one_of_a_benchmark(capsys):
+    code, _, err = ended(capsys, 'benchmark', 'backbone', 'vgg16', '--compield')
+    assert code == 2
+    assert err == (
+        'error: unrecognized arguments: --compield; did you mean --compiled?\n'
+        'mmcnn benchmark backbone --help describes the options\n'
+    )
+
+
 def test_tools_are_short_and_the_same_code():
     names = set()
     for path in (Path(__file__).resolve().parents[2] / 'tools').glob('*.py'):
