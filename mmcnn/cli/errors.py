@@ -7,7 +7,10 @@ import os
 import select
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from mmcnn.compat.moved import moved_names
 from mmcnn.errors import MmcnnError, StoppedError
@@ -37,6 +40,23 @@ def friendly_errors() -> Iterator[None]:
         stopped = isinstance(error, StoppedError)
         print(f'{"" if stopped else "error: "}{error}', file=sys.stderr, flush=True)
         sys.exit(128 + error.signum if stopped else 1)  # as a shell reports a signal
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print warnings of mmcnn's own code as one line, without the line of Python that they are about."""
+    package, usual = f'{Path(__file__).parents[1]}{os.sep}', warnings.formatwarning
+
+    def shown(message: Warning | str, category: type[Warning], filename: str, *others: Any, **more: Any) -> str:
+        if filename.startswith(package) and category is UserWarning:
+            return f'warning: {message}\n'
+        return usual(message, category, filename, *others, **more)
+
+    warnings.formatwarning = shown
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _nobody_reads() -> bool:

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from mmcnn.cli.arguments import NamedOnly, separated
-from mmcnn.cli.errors import friendly_errors
+from mmcnn.cli.errors import friendly_errors, plain_warnings
 from mmcnn.nearest import nearest
 from mmcnn.version import __version__
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name is None or name.startswith('-'):
         _parser().parse_args(argv or ['--help'])
         return 0
-    with friendly_errors():
+    with friendly_errors(), plain_warnings():
         if name not in COMMANDS:
             _parser().error(f"there is no command '{argv[0]}'; {nearest(argv[0], COMMANDS)}")
         module = _module(name)

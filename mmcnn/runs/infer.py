@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmcnn import compat
+from mmcnn.console.layout import number
 from mmcnn.errors import UsageError
 from mmcnn.exported_file import is_exported
 from mmcnn.inference.base_detector import BaseDetector
@@ -60,12 +61,13 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
     - ``coco.json`` with ``format='coco'``, ``yolo/labels/`` and ``yolo/data.yaml`` with ``'yolo'``; the frames of
       videos are then also written to ``frames/``, without boxes.
 
-    Nothing is overwritten. After Ctrl-C, the results so far are complete; for a camera it is the usual end.
+    Nothing is overwritten. After Ctrl-C, the results so far are complete, which ``say`` is told; for a camera it is the
+    usual end.
 
     Args:
         options: what to read, and which checkpoint or exported network to use.
-        say: called with a sentence about each change of the config, about videos with unknown rates, and about images
-            with several frames.
+        say: called with a sentence about each change of the config, about videos with unknown rates, about images
+            with several frames, and about the results if Ctrl-C was pressed.
 
     Raises:
         UsageError: an option is invalid, there is nothing to read, or a file would be overwritten.
@@ -82,8 +84,14 @@ def infer(options: InferOptions, say: Callable[[str], object] = print) -> InferR
             sources, options.batch_size, options.max_frames, on_skip=lambda error: left_out.append(str(error))
         )
         say_what_is_missing(detector.classes, options.font, say)
-        with InferFiles(folder, drawn, detector.classes, options.format, options.font) as files:
-            write(stream, sources, files, say)
+        files = InferFiles(folder, drawn, detector.classes, options.format, options.font)
+        try:
+            with files:
+                write(stream, sources, files, say)
+        except KeyboardInterrupt:
+            if counts := [number(n, what) for n, what in ((files.images, 'image'), (files.frames, 'frame')) if n]:
+                say(f'stopped: the results of {" and ".join(counts)} are in {folder}')
+            raise
     return InferResult(folder, files.images, len(files.videos), files.frames, files.objects, tuple(left_out))
 
 

@@ -1,10 +1,13 @@
 """Users' mistakes lead to an error of one sentence."""
 
 import re
+import warnings
+from pathlib import Path
 
 import pytest
 
-from mmcnn.cli.errors import friendly_errors
+import mmcnn
+from mmcnn.cli.errors import friendly_errors, plain_warnings
 from mmcnn.errors import CheckpointError, DataError, StoppedError, TrainingError, UsageError
 
 CONFIG = 'yolov4_cspdarknet53'
@@ -100,6 +103,20 @@ def test_errors_become_exit_codes(error, line, code, monkeypatch, capsys):
     monkeypatch.setenv('MMCNN_TRACEBACK', '1')
     with pytest.raises(type(error)), friendly_errors():
         raise error
+
+
+def test_own_warnings_are_one_line():
+    own = str(Path(mmcnn.__file__).parent / 'inference' / 'detector.py')
+    others = [
+        (DeprecationWarning('a name has moved'), DeprecationWarning, own, 108, None),
+        (UserWarning('of another package'), UserWarning, '/elsewhere/module.py', 7, None),
+    ]
+    usual = [warnings.formatwarning(*each) for each in others]
+    with plain_warnings():
+        plain = warnings.formatwarning(UserWarning('the scores are odd'), UserWarning, own, 108, None)
+        assert plain == 'warning: the scores are odd\n'
+        assert [warnings.formatwarning(*each) for each in others] == usual
+    assert warnings.formatwarning(*others[0]) == usual[0] != 'warning: a name has moved\n'
 
 
 def test_faults_of_the_program_keep_their_traceback():

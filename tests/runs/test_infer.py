@@ -174,7 +174,7 @@ def test_a_camera_ends_with_ctrl_c(trained, tmp_path):
     assert lines == ['note: camera0 has no frame rate; the drawn video has 25 frames per second']
 
 
-def test_what_was_found_before_ctrl_c_is_kept(run, videos, album):
+def test_what_was_found_before_ctrl_c_is_kept(run, videos, album, capsys):
     def interrupted(path):
         if path.name == 'b.png':
             raise KeyboardInterrupt
@@ -184,6 +184,7 @@ def test_what_was_found_before_ctrl_c_is_kept(run, videos, album):
         patch.setattr('mmcnn.inference.sources.read_image', interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(album, out='out', format='coco')
+    assert capsys.readouterr().out.endswith('stopped: the results of 1 image are in out\n')
     assert list(records(Path('out'))) == ['a.jpg']
     assert len(json.loads(Path('out/coco.json').read_text())['images']) == 1
 
