@@ -35,14 +35,14 @@ class Refusals:
         self.runner = runner
         self.guard = guard
         self._model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._buffers: list[torch.Tensor] = []
+        self._kept: list[torch.Tensor] = []
         self._images: list[str] = []  # images since the last step
         self._in_a_row = 0
 
     def before_step(self, batch: Any) -> None:
         """Note the batch's images, and the state that a forward pass changes."""
         self._images += image_paths(batch)
-        self._buffers = [] if self.guard.stop else [buffer.clone() for buffer in self._model.buffers()]
+        self._kept = [] if self.guard.stop else [buffer.clone() for buffer in self._model.buffers()]
 
     def after_step(self, batch: Any, outputs: dict) -> dict | None:
         """Return the values to log for the step.
@@ -71,7 +71,7 @@ class Refusals:
         listed = self._listed(images, whose, story)
         if self.guard.stop:
             raise TrainingError(f'{story}; no checkpoint is affected; use on_nan=skip to drop such batches{listed}')
-        for buffer, kept in zip(self._model.buffers(), self._buffers, strict=True):
+        for buffer, kept in zip(self._model.buffers(), self._kept, strict=True):
             buffer.copy_(kept)
         skipped = runner.message_hub.get_info('skipped_batches', 0) + 1
         runner.message_hub.update_info('skipped_batches', skipped)

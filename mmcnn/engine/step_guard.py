@@ -170,9 +170,9 @@ class StepGuard:
                 all_reduce(parameter.grad, 'mean')
 
     def _gradients(self) -> list[Tensor]:
-        return [parameter.grad for parameter in self._parameters()]
+        return [parameter.grad for parameter in self._with_gradients()]
 
-    def _parameters(self) -> list[nn.Parameter]:
+    def _with_gradients(self) -> list[nn.Parameter]:
         """Return the parameters that have gradients."""
         groups = self.wrapper.optimizer.param_groups
         return [parameter for group in groups for parameter in group['params'] if parameter.grad is not None]
@@ -201,7 +201,7 @@ class StepGuard:
         how = wrapper.clip_grad_kwargs
         norm_type = float(how.get('norm_type', 2.0))
         # One that is frozen but has a gradient is not clipped.
-        trained = all(parameter.requires_grad for parameter in self._parameters())
+        trained = all(parameter.requires_grad for parameter in self._with_gradients())
         if norm_type <= 0 or not trained:
             return False
         norm = get_total_norm(gradients, norm_type, foreach=how.get('foreach'))
