@@ -57,6 +57,7 @@ class StepGuard:
         self._scale = 0.0
         self._unseen: dict[str, Tensor] = {}  # what may be rejected -> whether it must be
         self._norm: Tensor | None = None
+        self._measured: list[int] = []  # identities of the parameters whose gradients have this norm
 
     def optim_context(self, model: nn.Module) -> Any:
         """Return the wrapper's context."""
@@ -148,10 +149,10 @@ class StepGuard:
             return
 
         def clip_unseen(parameters: Sequence[nn.Parameter], *args: Any, **kwargs: Any) -> None:
-            if self._norm is None:
-                self._norm = clip(parameters, *args, **kwargs)
-            else:
+            if self._norm is not None and [*map(id, parameters)] == self._measured and 'max_norm' in kwargs:
                 _clip_to(kwargs['max_norm'], self._norm, parameters, kwargs.get('foreach'))
+            else:  # also of a wrapper that clips its groups of parameters one by one
+                self._norm = clip(parameters, *args, **kwargs)
 
         wrapper.clip_func = clip_unseen
         try:
@@ -200,14 +201,12 @@ class StepGuard:
             return False
         how = wrapper.clip_grad_kwargs
         norm_type = float(how.get('norm_type', 2.0))
-        # One that is frozen but has a gradient is not clipped.
-        trained = all(parameter.requires_grad for parameter in self._with_gradients())
-        if norm_type <= 0 or not trained:
+        if norm_type <= 0:  # the number of entries that are not 0, for example
             return False
         norm = get_total_norm(gradients, norm_type, foreach=how.get('foreach'))
         if not math.isfinite(norm):
             return False
-        self._norm = norm
+        self._norm, self._measured = norm, [*map(id, self._with_gradients())]
         return True
 
 

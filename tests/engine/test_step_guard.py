@@ -121,6 +121,23 @@ def test_a_frozen_weight_with_a_gradient_is_not_clipped():
     assert_equal(*results)
 
 
+class ClipsEachGroup(OptimWrapper):
+    def _clip_grad(self):
+        for group in self.optimizer.param_groups:
+            self.clip_func(group['params'], **self.clip_grad_kwargs)
+
+
+def test_a_wrapper_may_clip_its_groups_one_by_one():
+    results = []
+    for guarded in (False, True):
+        model, _, _ = make()
+        groups = [dict(params=[each]) for each in model.parameters()]
+        wrapper = ClipsEachGroup(torch.optim.SGD(groups, lr=0.1, momentum=0.9), clip_grad=dict(max_norm=0.1))
+        (StepGuard(wrapper) if guarded else wrapper).update_params(loss_of(model, 0))
+        results.append(state(model, wrapper))
+    assert_equal(*results)
+
+
 def test_clipping_by_a_norm_rejects_bad_gradients_and_logs_none_of_them():
     model, wrapper, guard = make(clip_grad={'max_norm': 0.1})
     wrapper.message_hub = MessageHub.get_instance('rejected')
