@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead, fcn_mask_head
 from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
 
 from mmcnn.compat import paste_mask
 
@@ -54,7 +55,8 @@ def test_a_mask_is_where_its_box_is(box):
 
 
 def test_a_head_predicts_where_some_boxes_are_outside():
-    head = FCNMaskHead(num_convs=0, in_channels=4, conv_out_channels=4, num_classes=2)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        head = FCNMaskHead(num_convs=0, in_channels=4, conv_out_channels=4, num_classes=2)
     boxes = torch.tensor([BOXES['inside'], BOXES['left of it'], BOXES['below it'], BOXES['across a corner']])
     labels = torch.tensor([0, 1, 0, 1])
     logits = torch.full((4, 2, 5, 4), 9.0)
