@@ -75,8 +75,10 @@ def exchange(folder: str, world: int, repeats: int, numbers: int) -> dict[str, f
         rank.start()
     running = {rank.sentinel: rank for rank in ranks}
     while running:
-        for ended in wait([*running]):
-            if code := running.pop(ended).exitcode:
+        for sentinel in wait([*running]):
+            ended = running.pop(sentinel)
+            ended.join()  # its sentinel is ready a moment before its exit code is
+            if code := ended.exitcode:
                 for other in ranks:  # without one of them they wait for minutes
                     other.kill()
                 raise SystemExit(f'a rank ended with exit code {code}')
