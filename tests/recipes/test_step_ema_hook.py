@@ -10,8 +10,8 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmcnn.compat.private_names import TorchDispatchMode
 from mmcnn.recipes.step_ema_hook import StepEMA, StepEMAHook
+from tests.operators import Operators
 
 # d_k of YOLOv5 (momentum 1e-4, gamma 2000).
 DECAYS = {
@@ -128,16 +128,6 @@ def test_average_takes_part_in_validation(tmp_path):
     assert torch.equal(runner.model.conv.weight, average)
     hook.after_val_epoch(runner)
     assert torch.equal(runner.model.conv.weight, raw)
-
-
-class Operators(TorchDispatchMode):
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.append(func._schema.name)
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize('buffers', [True, False])
