@@ -64,6 +64,31 @@ class StepOptions(NetworkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ValidationOptions(NetworkOptions):
+    """The options for the parts of a validation."""
+
+    config: Annotated[str, Option('config of a one-stage detector (default: yolov4_cspdarknet53_narrow)', 'NAME')] = (
+        'yolov4_cspdarknet53_narrow'
+    )
+    data: Annotated[str, Option("data folder, or 'demo' for the drawn demo set (default: demo)", 'PATH')] = 'demo'
+    img_size: Annotated[int, Option('side of the images, in pixels (default: 160)', 'N', minimum=1)] = 160
+    batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
+    workers: Annotated[int, Option('data-loading processes of each side (default: 2)', 'N', minimum=0)] = 2
+    cache_gb: Annotated[
+        float | None,
+        Option('memory for decoded images on our side, in 10^9 bytes (default: as in a training)', 'G', minimum=0),
+    ] = None
+    amp: Annotated[
+        str | None,
+        Option(
+            'precision of the epochs on our side; the other is in float32 (default: as in a training)',
+            choices=('off', 'bf16'),
+        ),
+    ] = None
+    runs: Annotated[int, Option('number of epochs of each side (default: 10)', 'N', minimum=1)] = 10
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainBenchmarkOptions(NetworkOptions):
     """The options for whole trainings."""
 

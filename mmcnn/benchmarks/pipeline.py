@@ -83,9 +83,9 @@ def make_photographs(root: Path, num_classes: int = 1, copies: int = 1) -> Path:
     return root
 
 
-def inner_config(folder: DetectorData) -> dict[str, Any]:
-    """Return the config of the data set that reads a folder's training annotations."""
-    ann_file, images = folder.files['train']
+def inner_config(folder: DetectorData, split: str = 'train') -> dict[str, Any]:
+    """Return the config of the data set that reads a folder's annotations of ``train`` or ``val``."""
+    ann_file, images = folder.files[split]
     return dict(
         type='CocoDataset',
         data_root=str(folder.root),

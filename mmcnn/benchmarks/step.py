@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import cv2
 import torch
-from mmengine.config import Config
-from mmengine.runner import Runner
 
 from mmcnn.benchmarks.comparison import Comparison, Say
+from mmcnn.benchmarks.divided import NETWORK
 from mmcnn.benchmarks.options import StepOptions
 from mmcnn.benchmarks.pipeline import data_folder
-from mmcnn.benchmarks.step_parts import NETWORK, PARTS, DividedMMEngineLoop, DividedSteps, DividedTrainLoop
-from mmcnn.benchmarks.train import yolox
-from mmcnn.console import Console
-from mmcnn.datasets.check.report import DetectorData
-from mmcnn.interleaved import in_turn
-from mmcnn.runs.console_hook import ConsoleHook
-from mmcnn.runs.console_runner import runner_for
+from mmcnn.benchmarks.step_parts import PARTS, DividedMMEngineLoop, DividedTrainLoop
+from mmcnn.benchmarks.trainings import (
+    OURS,
+    PEER,
+    comparison,
+    measure_in_turn,
+    our_training,
+    peer_training,
+)
 from mmcnn.runs.data import demo_data
-from mmcnn.runs.first_use import FirstUseHook
-from mmcnn.runs.head import training_rows
-from mmcnn.runs.history_hook import HistoryHook
-from mmcnn.runs.options import TrainOptions
-from mmcnn.runs.performance import PerformanceHook
-from mmcnn.runs.precision_hook import PrecisionHook
-from mmcnn.runs.prepare import prepare
 from mmcnn.runs.process_state import kept_process_state
 
-OURS, PEER = 'mmcnn', 'MMDetection YOLOX-tiny'
 REST = 'not the network'
 #: Number of epochs of the trainings, of which only steps of the first one are made.
 EPOCHS = 300
@@ -50,19 +43,12 @@ def measure(options: StepOptions, say: Say) -> list[Comparison]:
         MmcnnError: as in a training; or the config's detector has more than one stage.
     """
     folder = demo_data() if options.data == 'demo' else options.data
-    rounds: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as work, data_folder(folder) as data, kept_process_state(), _one_thread():
-        peer, ours = _peer(options, data, Path(work, 'peer')), _ours(options, data, Path(work, 'ours'))
-
-        def both(theirs: DividedSteps) -> None:
-            def of_each(own: DividedSteps) -> None:
-                sides = {OURS: own, PEER: theirs}
-                rounds.update(in_turn({name: _mean(side, options.steps) for name, side in sides.items()}, options.runs))
-
-            _give(ours, of_each)
-
-        with contextlib.redirect_stdout(io.StringIO()):  # console output of a training
-            _give(peer, both)
+        runners = {
+            PEER: peer_training(options, data, Path(work, 'peer'), DividedMMEngineLoop, EPOCHS, validates=False),
+            OURS: our_training(options, data, Path(work, 'ours'), DividedTrainLoop, EPOCHS, validates=False),
+        }
+        rounds = measure_in_turn(runners, lambda steps: partial(steps.mean, options.steps), options.runs)
     found = comparisons(rounds)
     for name, values in rounds.items():
         say(f'{name}: {shares(values)}')
@@ -81,8 +67,8 @@ def comparisons(rounds: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Com
     share = {name: [100 * a / b for a, b in zip(rest[name], whole[name], strict=True)] for name in rounds}
     parts = {part: {name: [each[part] for each in values] for name, values in rounds.items()} for part in PARTS}
     seconds = {'step': whole, REST: rest, **parts}
-    found = [_comparison(f'{REST}, share', '%', share, 1)]
-    found += [_comparison(row, 'ms', figures, 1e3) for row, figures in seconds.items()]
+    found = [comparison(f'{REST}, share', '%', share, 1)]
+    found += [comparison(row, 'ms', figures, 1e3) for row, figures in seconds.items()]
     return [each for each in found if each.figures]
 
 
@@ -94,57 +80,6 @@ def shares(values: Sequence[Mapping[str, float]]) -> str:
 
     parts = sorted((part for part in PARTS if of(part)), key=of, reverse=True)
     return 'of a step, ' + ', '.join(f'{part} {of(part):.1f} %' for part in parts)
-
-
-def _comparison(row: str, unit: str, figures: Mapping[str, list[float]], scale: float) -> Comparison:
-    """Return the comparison of the sides that have this part."""
-    found = {name: [scale * each for each in values] for name, values in figures.items() if all(values)}
-    return Comparison(row, unit, found, frozenset({PEER} & {*found}) if OURS in found else frozenset())
-
-
-def _mean(side: DividedSteps, steps: int) -> Callable[[], dict[str, float]]:
-    return lambda: side.mean(steps)
-
-
-def _give(runner: Runner, take: Callable[[DividedSteps], object]) -> None:
-    runner.train_loop.give(take)
-    runner.train()
-
-
-def _ours(options: StepOptions, data: DetectorData, work_dir: Path) -> Runner:
-    run = prepare(
-        TrainOptions(
-            config=options.config, data=str(data.root), epochs=EPOCHS, img_size=options.img_size,
-            batch_size=options.batch_size, workers=options.workers, cache_gb=options.cache_gb, device='cpu',
-            amp=options.amp, work_dir=work_dir, backbone=options.backbone, imports=options.imports,
-            cfg_options={'optim_wrapper.accumulative_counts': 1, **options.cfg_options},
-        ),
-        data=data,
-    )  # fmt: skip
-    cfg = run.cfg
-    cfg.train_cfg = dict(type=f'mmcnn.{DividedTrainLoop.__name__}', max_epochs=EPOCHS)
-    _without_validation(cfg)
-    console = Console()
-    runner = runner_for(console).from_cfg(cfg)
-    for hook in (PerformanceHook(), PrecisionHook(), FirstUseHook(), HistoryHook()):
-        runner.register_hook(hook)
-    runner.register_hook(ConsoleHook(console, training_rows))
-    return runner
-
-
-def _peer(options: StepOptions, data: DetectorData, folder: Path) -> Runner:
-    folder.mkdir()
-    cfg = Config.fromfile(yolox(options, data, EPOCHS, folder)[0])
-    cfg.train_cfg = dict(type=f'mmcnn.{DividedMMEngineLoop.__name__}', max_epochs=EPOCHS)
-    cfg.default_hooks.logger = dict(type='LoggerHook', interval=50)
-    cfg.work_dir, cfg.log_level = str(folder), 'ERROR'
-    _without_validation(cfg)
-    return Runner.from_cfg(cfg)
-
-
-def _without_validation(cfg: Config) -> None:
-    for name in ('val', 'test'):
-        cfg[f'{name}_cfg'] = cfg[f'{name}_dataloader'] = cfg[f'{name}_evaluator'] = None
 
 
 @contextlib.contextmanager

@@ -2,73 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from mmengine.hooks import EMAHook, IterTimerHook, LoggerHook, RuntimeInfoHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 from torch import Tensor
 
+from mmcnn.benchmarks.divided import NETWORK, DividedLoop, PartClock, one_stage_parts
 from mmcnn.benchmarks.gpu.loader import Endless
 from mmcnn.engine import ResumableTrainLoop
-from mmcnn.errors import UsageError
 from mmcnn.registry import LOOPS
 from mmcnn.runs.console_hook import ConsoleHook
 from mmcnn.runs.history_hook import HistoryHook
 
-#: Forward and backward pass of backbone, neck and the head's layers: convolution, BatchNorm, activation, upsampling ...
-NETWORK = 'network'
 LOADER, PREPROCESSING, LOSS, LOSS_BACKWARD = 'loader', 'preprocessing', 'loss', 'backward of the loss'
 OPTIMIZER, AVERAGE, GUARD = 'optimizer, clipping', 'moving average', 'step guard'
 LOGGING, HOOKS, LOOP = 'logging', 'other hooks', 'loop'
-#: All parts, in the order of reports.
+#: All parts, in the order of reports; the network includes its backward pass.
 PARTS = (NETWORK, LOADER, PREPROCESSING, LOSS, LOSS_BACKWARD, OPTIMIZER, AVERAGE, GUARD, LOGGING, HOOKS, LOOP)
 #: Hooks that report the progress of a training.
 _TELLING = (LoggerHook, RuntimeInfoHook, IterTimerHook, HistoryHook, ConsoleHook)
-
-
-class PartClock:
-    """Attributes each CPU second of the process to the innermost part that it is spent in."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self._inside: list[str] = []
-        self._since = 0.0
-
-    def timed(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a call that is a part of the code that calls it."""
-
-        @functools.wraps(call)
-        def timed_call(*args: Any, **kwargs: Any) -> Any:
-            self._credit()
-            self._inside.append(part)
-            try:
-                return call(*args, **kwargs)
-            finally:
-                self._credit()
-                self._inside.pop()
-
-        return timed_call
-
-    def time(self, owner: Any, method: str, part: str) -> None:
-        """Make a method of an object a part."""
-        setattr(owner, method, self.timed(part, getattr(owner, method)))
-
-    def switch(self, part: str, to: str) -> None:
-        """Attribute the rest of a call to another part if it is currently ``part``."""
-        if self._inside and self._inside[-1] == part:
-            self._credit()
-            self._inside[-1] = to
-
-    def _credit(self) -> None:
-        now = time.process_time()
-        if self._inside:
-            self.seconds[self._inside[-1]] += now - self._since
-        self._since = now
 
 
 class DividedSteps:
@@ -88,13 +42,8 @@ class DividedSteps:
     ) -> None:
         self.clock = clock = PartClock()
         self._count = 0
-        runner, model = loop.runner, loop.runner.model
-        model = model.module if is_model_wrapper(model) else model
-        head = getattr(model, 'bbox_head', None)
-        if head is None or not hasattr(model, 'extract_feat'):
-            raise UsageError(
-                f'only the step of a one-stage detector can be divided, but the model is {type(model).__name__}'
-            )
+        runner = loop.runner
+        model, head = one_stage_parts(runner)
         clock.time(model.data_preprocessor, 'forward', PREPROCESSING)
         clock.time(model, 'extract_feat', NETWORK)
         head.forward = clock.timed(NETWORK, self._watched(head.forward))
@@ -140,26 +89,12 @@ class DividedSteps:
         return watched
 
 
-class _Divided:
-    """A loop that only passes its steps to a measurement."""
-
-    def give(self, take: Callable[[DividedSteps], object]) -> None:
-        """Must be called before the loop runs: ``take`` is called once everything is ready for the first step."""
-        self._take = take
-
-    def run_epoch(self) -> None:
-        """Run the measurement, and no epoch after it."""
-        self.runner.call_hook('before_train_epoch')
-        self.runner.model.train()
-        self._take(self._steps())
-        self.stop_training = True
-
-
 @LOOPS.register_module()
-class DividedTrainLoop(_Divided, ResumableTrainLoop):
+class DividedTrainLoop(DividedLoop[DividedSteps], ResumableTrainLoop):
     """Ours."""
 
-    def _steps(self) -> DividedSteps:
+    def _divided(self) -> DividedSteps:
+        _begin_epoch(self)
         sampler = self.dataloader.batch_sampler
         sampler.batches = Endless(sampler.batches)
         sampler.start(self.epoch)
@@ -174,11 +109,17 @@ class DividedTrainLoop(_Divided, ResumableTrainLoop):
 
 
 @LOOPS.register_module()
-class DividedMMEngineLoop(_Divided, EpochBasedTrainLoop):
+class DividedMMEngineLoop(DividedLoop[DividedSteps], EpochBasedTrainLoop):
     """MMEngine's."""
 
-    def _steps(self) -> DividedSteps:
+    def _divided(self) -> DividedSteps:
+        _begin_epoch(self)
         return DividedSteps(self, _again_and_again(self.dataloader))
+
+
+def _begin_epoch(loop: EpochBasedTrainLoop) -> None:
+    loop.runner.call_hook('before_train_epoch')
+    loop.runner.model.train()
 
 
 def _tensors(found: Any) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 
 from mmcnn.benchmarks.comparison import Comparison, Say, Side, compare
-from mmcnn.benchmarks.options import StepOptions, TrainBenchmarkOptions
+from mmcnn.benchmarks.options import StepOptions, TrainBenchmarkOptions, ValidationOptions
 from mmcnn.benchmarks.pipeline import data_folder, inner_config
 from mmcnn.benchmarks.programs import Program, other_programs
 from mmcnn.benchmarks.wired import wired_config
@@ -82,9 +82,12 @@ def _ours(options: TrainBenchmarkOptions, data: DetectorData, epochs: int, work_
 
 
 def yolox(
-    options: TrainBenchmarkOptions | StepOptions, data: DetectorData, epochs: int, folder: Path
+    options: TrainBenchmarkOptions | StepOptions | ValidationOptions, data: DetectorData, epochs: int, folder: Path
 ) -> tuple[Path, float]:
-    """Return MMDetection's config for the data, written to a folder, and its multiply-adds as a multiple of ours."""
+    """Return MMDetection's config for the data, written to a folder, and its multiply-adds as a multiple of ours.
+
+    With ``ValidationOptions`` it validates after each epoch, with its own limits of scores and boxes.
+    """
     cfg, size = Config.fromfile(packaged_config(YOLOX)), options.img_size
     cfg.model.data_preprocessor.batch_augments = None  # all sides train at the same size
     cfg.model.bbox_head.num_classes = len(data.classes)
@@ -104,7 +107,11 @@ def yolox(
         sampler=dict(type='DefaultSampler', shuffle=True),
         dataset=dict(type='MultiImageMixDataset', dataset=dict(own, pipeline=loading), pipeline=cfg.train_pipeline),
     )
-    for key in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
+    validated = ('val_dataloader', 'val_cfg', 'val_evaluator')
+    if isinstance(options, ValidationOptions):
+        _validate_on(data, cfg, options)
+        validated = ()
+    for key in (*validated, 'test_dataloader', 'test_cfg', 'test_evaluator'):
         cfg.pop(key)
     cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
     cfg.default_hooks.logger = dict(type='LoggerHook', interval=math.ceil(data.num_train / options.batch_size))
@@ -113,6 +120,19 @@ def yolox(
     ours = wired_config(options)
     set_num_classes(ours.model, len(data.classes))
     return path, multiply_adds(cfg, size) / multiply_adds(ours, size)
+
+
+def _validate_on(data: DetectorData, cfg: Config, options: ValidationOptions) -> None:
+    """Make MMDetection's config validate on a folder, at the size of the training."""
+    own = inner_config(data, 'val')
+    for step in cfg.val_dataloader.dataset.pipeline:
+        if step.type == 'Resize':
+            step.scale = (options.img_size, options.img_size)
+    cfg.val_dataloader.update(
+        batch_size=options.batch_size, num_workers=options.workers, persistent_workers=options.workers > 0
+    )
+    cfg.val_dataloader.dataset.update(own)
+    cfg.val_evaluator.ann_file = str(Path(data.root, own['ann_file']))
 
 
 def multiply_adds(cfg: Config, size: int) -> float:

@@ -27,6 +27,11 @@ KINDS = {
         "networks with BatchNorm folded, compared with timm's and torchvision's",
     ),
     'step': ('step', classes.StepOptions, "the parts of a training step on the CPU, compared with MMDetection's"),
+    'validation': (
+        'validation',
+        classes.ValidationOptions,
+        "the parts of a validation on the CPU and their share of an epoch, compared with MMDetection's",
+    ),
     'passes': ('passes', classes.PassesOptions, 'forward and backward passes on the CPU, without the loss'),
     'train': (
         'train',

@@ -1,8 +1,8 @@
 import pytest
 
-from mmcnn.benchmarks import pipeline, step
+from mmcnn.benchmarks import pipeline, step, trainings
 from mmcnn.benchmarks.options import StepOptions
-from mmcnn.benchmarks.step_parts import PARTS
+from mmcnn.benchmarks.step_parts import PARTS, DividedTrainLoop
 from mmcnn.runs import precision
 from mmcnn.runs.process_state import kept_process_state
 
@@ -44,7 +44,7 @@ def test_ours_is_in_the_precision_asked_for_whatever_the_config_prefers(monkeypa
     monkeypatch.setattr(pipeline, 'NUM_PHOTOGRAPHS', 5)
     options = StepOptions(config='yolov5_n', img_size=64, batch_size=2, amp=amp)
     with pipeline.data_folder(None) as data, kept_process_state():
-        runner = step._ours(options, data, tmp_path)
+        runner = trainings.our_training(options, data, tmp_path, DividedTrainLoop, epochs=1, validates=False)
     assert runner.cfg.performance.cpu_amp
     assert runner.cfg.optim_wrapper.type == wrapper
 

@@ -4,17 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from mmcnn.benchmarks import step_parts
-from mmcnn.benchmarks.step_parts import LOSS_BACKWARD, NETWORK, DividedSteps, PartClock
+from mmcnn.benchmarks.divided import NETWORK, PartClock
+from mmcnn.benchmarks.step_parts import LOSS_BACKWARD, DividedSteps
 from mmcnn.errors import UsageError
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock():
     """A clock on which ``spend(n)`` takes n seconds."""
     now = [0.0]
-    monkeypatch.setattr(step_parts.time, 'process_time', lambda: now[0])
-    found = PartClock()
+    found = PartClock(lambda: now[0])
     found.spend = lambda seconds: now.__setitem__(0, now[0] + seconds)
     return found
 
