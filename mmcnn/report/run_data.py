@@ -178,7 +178,8 @@ def _detect(dumped: Config, checkpoint: Path, options: ReportOptions) -> tuple[C
             TestOptions(
                 checkpoint=checkpoint, data=options.data, device=options.device, imports=options.imports,
                 work_dir=Path(folder, 'run'), cfg_options={f'{key}.outfile_prefix': prefix},
-            )
+            ),
+            names_file=False,
         )  # fmt: skip
         cfg = load_config(str(next(Path(folder, 'run').glob('*.py'))), say=lambda _: None)
         file = Path(f'{prefix}.bbox.json')

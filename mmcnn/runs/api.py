@@ -110,8 +110,13 @@ def run_training(options: TrainOptions) -> TrainResult:
             return result
 
 
-def run_test(options: TestOptions) -> EvaluateResult:
-    """Run an evaluation from an options object; :func:`evaluate` builds one from keyword arguments."""
+def run_test(options: TestOptions, names_file: bool = True) -> EvaluateResult:
+    """Run an evaluation from an options object; :func:`evaluate` builds one from keyword arguments.
+
+    Args:
+        options: its options.
+        names_file: whether the console says where ``metrics.json`` is; False for a folder that the caller deletes.
+    """
     if is_exported(options.checkpoint):
         compat.check()
         from mmcnn.runs.exported_evaluation import evaluate_exported
@@ -121,7 +126,12 @@ def run_test(options: TestOptions) -> EvaluateResult:
         from mmcnn.runs import execution
 
         return execution.test(
-            run.cfg, run.checkpoint, amp=options.amp, console=console, notes=[*run.notes, *run.warnings]
+            run.cfg,
+            run.checkpoint,
+            amp=options.amp,
+            console=console,
+            notes=[*run.notes, *run.warnings],
+            names_file=names_file,
         )
 
 

@@ -134,6 +134,7 @@ def test(
     amp: bool | str | None = None,
     console: Console | None = None,
     notes: Sequence[str] = (),
+    names_file: bool = True,
 ) -> EvaluateResult:
     """Evaluate weights, which must fit exactly, and store the metrics in ``metrics.json`` in the work dir.
 
@@ -145,6 +146,7 @@ def test(
         amp: mixed precision, see :func:`~mmcnn.inference.precision.dtype_called`.
         console: the console of the run; None: a verbose one.
         notes: lines about config and data, which are printed right before the first image.
+        names_file: whether the console says where ``metrics.json`` is.
 
     Raises:
         CheckpointError: the weights do not fit the config's model.
@@ -173,7 +175,8 @@ def test(
         if is_main_process():
             metrics = write_metrics(Path(cfg.work_dir), path, logged, dtype and name_of(dtype))
             found = by_name(logged)[0]
-            console.summary([('numbers', shown_path(metrics)), *nothing_rows(found)], main_numbers(found))
+            where = [('numbers', shown_path(metrics))] if names_file else []
+            console.summary([*where, *nothing_rows(found)], main_numbers(found))
     barrier()
     return EvaluateResult(Path(cfg.work_dir), Path(path), *by_name(logged))
 

@@ -1,5 +1,7 @@
 """Make a report from the work dir of a real, tiny training."""
 
+import contextlib
+import io
 import json
 import shutil
 
@@ -16,8 +18,11 @@ from mmcnn.report.run_data import History, read_run
 def reported(trained, tmp_path_factory):
     """Analysis of a run, and the folder of its report."""
     out = tmp_path_factory.mktemp('report')
-    analysis, page = make_report(ReportOptions(work_dir=trained.work_dir, out=out, device='cpu', images=2))
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        analysis, page = make_report(ReportOptions(work_dir=trained.work_dir, out=out, device='cpu', images=2))
     assert page == out / 'report.html'
+    # The folder of the evaluation is gone.
+    assert 'AP50 = ' in printed.getvalue() and 'metrics.json' not in printed.getvalue()
     return analysis, out
 
 
