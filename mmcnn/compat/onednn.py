@@ -75,6 +75,14 @@ def is_watched() -> bool:
     return torch.jit.is_tracing() or torch.compiler.is_compiling() or is_in_torch_dispatch_mode() or is_transformed()
 
 
+def has_memory(x: Tensor) -> bool:
+    """Return whether a tensor is one of numbers, not the batch of a transform."""
+    try:
+        return x.data_ptr() >= 0
+    except RuntimeError:
+        return False
+
+
 def state_of(weight: Tensor) -> tuple[int, int] | None:
     """Return a value that changes whenever a weight may have changed; None: that is not counted."""
     return None if weight.is_inference() else (weight.data_ptr(), weight._version)

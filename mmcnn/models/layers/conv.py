@@ -8,6 +8,7 @@ from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from torch import Tensor, nn
 
 from .depthwise import convolve
+from .narrow_norm import normalise
 from .padding import SameConv2d, check_padding
 
 #: Activations whose gradient needs their input: in place, autograd keeps a copy of it, which saves no memory and is
@@ -96,4 +97,4 @@ class ConvNormAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, ceil(H/stride), ceil(W/stride)); smaller if the padding is 'valid'."""
-        return self.act(self.bn(convolve(self.conv, x)))
+        return self.act(normalise(self.bn, convolve(self.conv, x)))

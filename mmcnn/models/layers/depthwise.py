@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmcnn.compat.onednn import is_watched
+from mmcnn.compat.onednn import has_memory, is_watched
 from mmcnn.compat.private_names import has_hooks
 
 from .padding import SameConv2d
@@ -74,7 +74,7 @@ class _Depthwise(torch.autograd.Function):
         of_x, of_weight, of_bias, *_ = ctx.needs_input_grad
         grads = [None, None, None]
         # Gradients of gradients, and of several losses at once, are for PyTorch's operator.
-        plain = torch.is_grad_enabled() or not _has_memory(grad)
+        plain = torch.is_grad_enabled() or not has_memory(grad)
         if of_x and not plain and max(ctx.stride) > 1:
             # Only the size and the memory layout of the input are used.
             single = torch.empty_like(x, dtype=torch.float32)
@@ -89,14 +89,6 @@ class _Depthwise(torch.autograd.Function):
             rest = _backward(grad, x, weight, ctx.stride, ctx.padding, *(i for i, each in enumerate(wanted) if each))
             grads = [found if each else own for found, each, own in zip(rest, wanted, grads, strict=True)]
         return *grads, None, None
-
-
-def _has_memory(x: Tensor) -> bool:
-    """Return whether a tensor is one of numbers, not the batch of a transform."""
-    try:
-        return x.data_ptr() >= 0
-    except RuntimeError:
-        return False
 
 
 def _backward(
