@@ -17,7 +17,9 @@ from mmcnn.registry import MODELS
 _CHUNK_OF_THREAD = 1 << 17
 #: In float32 and in inference, maps of fewer elements are left to PyTorch's kernel.
 _LEAST = 1 << 14
-#: Above this Mish is the identity in float32, and the square of the exponential would soon be infinite.
+#: Below this the sigmoid is 0 in float32. Maps with such numbers are left to PyTorch's kernel in training in bfloat16.
+_LOWEST = -88.0
+#: From here a is 0 in float32, whose product with infinity is undefined.
 _LARGEST = 30.0
 
 
@@ -26,9 +28,9 @@ class Mish(nn.Mish):
     """``x * tanh(softplus(x))`` (Misra, arXiv 1908.08681).
 
     PyTorch's kernels compute an exponential, a logarithm and a hyperbolic tangent each way, which is a third of a step
-    and a quarter or more of the inference of a YOLOv4 on a CPU. There, maps are computed from their sigmoid, in a third
-    of the time and with the same precision, and their derivative from one exponential. In training in bfloat16, the
-    derivative is computed at the same time and kept instead of ``x``.
+    and a quarter or more of the inference of a YOLOv4 on a CPU. There, maps and their derivative are computed from the
+    sigmoid, in a third of the time and with the same precision. In training in bfloat16, the derivative is computed at
+    the same time as the map and kept instead of ``x``.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,7 +39,8 @@ class Mish(nn.Mish):
             return F.mish(x)
         trains = torch.is_grad_enabled() and x.requires_grad
         if trains and x.dtype is torch.bfloat16:
-            return _MishWithSlope.apply(x)
+            is_normal = not x.numel() or bool(x.detach().amin() >= _LOWEST)
+            return _MishWithSlope.apply(x) if is_normal else F.mish(x)
         if x.numel() < _LEAST:
             return F.mish(x)
         return _MishFromSigmoid.apply(x) if trains else _from_sigmoid(x, self.inplace)
@@ -75,21 +78,19 @@ def _in_chunks(*tensors: Tensor, buffers: int) -> Iterator[tuple[Tensor, ...]]:
         yield *parts, *(buffer[: len(parts[0])] for buffer in whole)
 
 
-def _terms(v: Tensor, low: Tensor, e: Tensor, n: Tensor, r: Tensor) -> None:
-    """Compute the terms of Mish, v n r, and its derivative, (n + 4 low r) r; all are (N,) float32.
+def _terms(v: Tensor, s: Tensor, a: Tensor, w: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Mish divided by ``v``, and its derivative; all are (N,) float32.
 
-    With e = exp(v): low = v e (1 + e), n = e (e + 2) and r = 1 / (n + 2).
+    With s = sigmoid(v), a = 1 - s, w = s (1 + a) and d = 1 + a a, they are w / d and w / d + 4 v s (a / d)^2.
     """
-    torch.exp(torch.clamp(v, max=_LARGEST, out=low), out=e)
-    torch.addcmul(e, e, e, out=r)
-    torch.add(r, e, out=n)
-    low.mul_(r)
-    torch.add(n, 2, out=r).reciprocal_()
-
-
-def _slope(low: Tensor, n: Tensor, r: Tensor) -> Tensor:
-    """Return the derivative in ``n``."""
-    return n.addcmul_(low, r, value=4).mul_(r)
+    one = torch.tensor(1.0)
+    torch.sub(one, torch.sigmoid(v, out=s), out=a)
+    torch.addcmul(s, s, a, out=w)
+    torch.addcmul(one, a, a, out=d)
+    w.div_(d)
+    a.div_(d)
+    s.mul_(torch.clamp(v, max=_LARGEST, out=d)).mul_(a)
+    return w, torch.addcmul(w, s, a, value=4, out=d)
 
 
 class _MishFromSigmoid(torch.autograd.Function):
@@ -110,9 +111,8 @@ class _MishFromSigmoid(torch.autograd.Function):
         if gradient.stride() != x.stride():
             gradient = torch.empty_like(x).copy_(gradient)
         product = torch.empty_like(x)
-        for given, outer, out, low, e, n, r in _in_chunks(x, gradient, product, buffers=4):
-            _terms(given, low, e, n, r)
-            torch.mul(outer, _slope(low, n, r), out=out)
+        for given, outer, out, *buffers in _in_chunks(x, gradient, product, buffers=4):
+            torch.mul(outer, _terms(given, *buffers)[1], out=out)
         return product
 
 
@@ -123,10 +123,10 @@ class _MishWithSlope(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         x = x if _is_dense(x) else x.contiguous()
         y, slope = torch.empty_like(x), torch.empty_like(x)
-        for given, value, derivative, v, low, e, n, r in _in_chunks(x, y, slope, buffers=5):
-            _terms(v.copy_(given), low, e, n, r)
-            value.copy_(torch.mul(n, r, out=e).mul_(v))
-            derivative.copy_(_slope(low, n, r))
+        for given, value, derivative, v, *buffers in _in_chunks(x, y, slope, buffers=5):
+            share, exact = _terms(v.copy_(given), *buffers)
+            value.copy_(share.mul_(v))
+            derivative.copy_(exact)
         ctx.save_for_backward(slope)
         return y
 
