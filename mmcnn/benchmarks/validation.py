@@ -31,6 +31,10 @@ from mmcnn.benchmarks.validation_parts import (
 from mmcnn.runs.data import demo_data
 from mmcnn.runs.process_state import kept_process_state
 
+#: Length of the demo's schedule, which is not run to its end.
+EPOCHS = 30
+#: Number of last epochs in which YOLOX trains without mosaics.
+WITHOUT_MOSAICS = 15
 #: The row of batches, letterboxes, boxes and NMS together.
 AROUND_NETWORK = 'batches, boxes and NMS'
 
@@ -46,7 +50,7 @@ def measure(options: ValidationOptions, say: Say) -> list[Comparison]:
         MmcnnError: as in a training; or the config's detector has more than one stage.
     """
     folder = demo_data() if options.data == 'demo' else options.data
-    epochs = options.runs + 1
+    epochs = max(EPOCHS, options.runs + 1 + WITHOUT_MOSAICS)
     with tempfile.TemporaryDirectory() as work, data_folder(folder) as data, kept_process_state():
         runners = {
             PEER: peer_training(options, data, Path(work, 'peer'), ValidatedMMEngineLoop, epochs, validates=True),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 from mmengine.hooks import CheckpointHook, EMAHook
@@ -21,7 +21,7 @@ BATCHES, BOXES, METRICS = 'batches, letterboxes', 'boxes and NMS', 'metrics'
 FOLDING, AVERAGE, HOOKS, LOOP = 'folding', 'averaged weights', 'other hooks', 'loop'
 #: The parts of a validation, in the order of reports.
 PARTS = (NETWORK, BATCHES, BOXES, METRICS, FOLDING, AVERAGE, HOOKS, LOOP)
-#: The epoch before it, and what is only done because of the validation or by the way.
+#: The epoch before it, which does not include the other two.
 EPOCH, STATISTICS, CHECKPOINTS = 'epoch', "BatchNorm's statistics", 'checkpoints'
 _KINDS = {EMAHook: AVERAGE, FoldingHook: FOLDING, CheckpointHook: CHECKPOINTS, BNStatisticsHook: STATISTICS}
 _AROUND = ('before_val', 'before_val_epoch', 'before_val_iter', 'after_val_iter', 'after_val_epoch', 'after_val')
@@ -40,6 +40,7 @@ class DividedValidation:
 
     def __init__(self, loop: EpochBasedTrainLoop, run_epoch: Callable[[], object]) -> None:
         self.clock = clock = PartClock(time.perf_counter)
+        self._after_epoch: dict[str, float] = {}
         runner = loop.runner
         model, head = one_stage_parts(runner)
         clock.time(model.data_preprocessor, 'forward', BATCHES)
@@ -52,28 +53,38 @@ class DividedValidation:
             for method in _AROUND:
                 clock.time(hook, method, part)
             if part in (CHECKPOINTS, STATISTICS):
-                clock.time(hook, 'after_train_epoch', part)
+                hook.after_train_epoch = self._whole(part, hook.after_train_epoch)
         runner.val_loop.dataloader = _TimedLoader(runner.val_loop.dataloader, clock)
         self._head = type(head)
-        self._run_epoch = clock.timed(EPOCH, run_epoch)
+        self._run_epoch = run_epoch
         self._validate = clock.timed(LOOP, runner.val_loop.run)
 
     def measure(self) -> dict[str, float]:
         """Return the seconds of one epoch and of each part of the validation after it."""
-        seconds = self.clock.seconds
-        seconds.clear()
+        self._after_epoch = {CHECKPOINTS: 0.0, STATISTICS: 0.0}
+        start = time.perf_counter()
         self._run_epoch()
-        # A training step uses parts of a validation.
-        around = {part: seconds[part] for part in (CHECKPOINTS, STATISTICS)}
-        epoch = sum(seconds.values()) - sum(around.values())
-        seconds.clear()
+        epoch = time.perf_counter() - start - sum(self._after_epoch.values())
+        seconds = self.clock.seconds
+        seconds.clear()  # a training uses parts of a validation
         with self.clock.timing(self._head, 'forward', NETWORK):  # a folded head is a copy
             self._validate()
         return {
             EPOCH: epoch,
             **{part: seconds[part] for part in PARTS},
-            **{part: seconds[part] + before for part, before in around.items()},
+            **{part: seconds[part] + before for part, before in self._after_epoch.items()},
         }
+
+    def _whole(self, part: str, call: Callable[..., None]) -> Callable[..., None]:
+        """Return a call after an epoch whose whole time is the part's, including that of the network."""
+
+        @functools.wraps(call)
+        def timed_call(*args: Any, **kwargs: Any) -> None:
+            start = time.perf_counter()
+            call(*args, **kwargs)
+            self._after_epoch[part] += time.perf_counter() - start
+
+        return timed_call
 
 
 class _TimedLoader:
@@ -101,7 +112,7 @@ class ValidatedTrainLoop(DividedLoop[DividedValidation], ResumableTrainLoop):
     """Ours."""
 
     def _divided(self) -> DividedValidation:
-        return DividedValidation(self, partial(ResumableTrainLoop.run_epoch, self))
+        return DividedValidation(self, functools.partial(ResumableTrainLoop.run_epoch, self))
 
 
 @LOOPS.register_module()
@@ -109,4 +120,4 @@ class ValidatedMMEngineLoop(DividedLoop[DividedValidation], EpochBasedTrainLoop)
     """MMEngine's."""
 
     def _divided(self) -> DividedValidation:
-        return DividedValidation(self, partial(EpochBasedTrainLoop.run_epoch, self))
+        return DividedValidation(self, functools.partial(EpochBasedTrainLoop.run_epoch, self))

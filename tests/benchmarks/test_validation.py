@@ -1,12 +1,15 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.hooks import Hook
 from torch import nn
 
-from mmcnn.benchmarks import pipeline, validation
+from mmcnn.benchmarks import pipeline, validation, validation_parts
 from mmcnn.benchmarks.divided import NETWORK, PartClock
 from mmcnn.benchmarks.options import ValidationOptions
 from mmcnn.benchmarks.validation_parts import BATCHES, BOXES, EPOCH, PARTS, DividedValidation, _TimedLoader
+from mmcnn.engine import BNStatisticsHook
 from mmcnn.errors import UsageError
 
 
@@ -98,6 +101,44 @@ def test_waiting_for_a_batch_belongs_to_the_batches_and_ends_with_the_loader():
     clock.timed('loop', use)()
     assert clock.seconds == {BATCHES: 6, 'loop': 2}
     assert loader.dataset == 'the data set' and len(loader) == 2
+
+
+def test_statistics_after_an_epoch_include_their_network_and_are_not_the_epoch(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(validation_parts.time, 'perf_counter', lambda: now[0])
+
+    def spend(seconds):
+        now[0] += seconds
+
+    class Statistics(BNStatisticsHook):
+        def after_train_epoch(self, runner):
+            runner.model.extract_feat(5)
+
+    class Loop:
+        dataloader = ()
+
+        def run(self):
+            Loop.runner.model.predict(7)
+
+    class Runner:
+        hooks, val_loop = (Statistics(),), Loop()
+        model, val_evaluator = nn.Module(), SimpleNamespace(process=spend, evaluate=spend)
+
+    model = Runner.model
+    model.bbox_head, model.data_preprocessor = Spending(spend, 1), Spending(spend, 1)
+    model.extract_feat = spend
+    model.predict = lambda seconds: (model.extract_feat(seconds), model.bbox_head(0), spend(2))
+    Loop.runner = Runner
+
+    def epoch():
+        spend(100)
+        model.extract_feat(10)
+        Runner.hooks[0].after_train_epoch(Runner)
+
+    found = DividedValidation(Loop, epoch).measure()
+    assert {part: seconds for part, seconds in found.items() if seconds} == {
+        EPOCH: 110, "BatchNorm's statistics": 5, NETWORK: 7 + 1, BOXES: 2,
+    }  # fmt: skip
 
 
 def test_a_detector_of_several_stages_is_refused():
