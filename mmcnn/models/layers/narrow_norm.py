@@ -44,10 +44,10 @@ def _groups(norm: nn.Module, x: Tensor) -> int:
     """Return how many neighbouring pixels are put side by side; 1: PyTorch's kernel computes this norm."""
     if not (
         type(norm) is nn.BatchNorm2d
-        and norm.training
-        and torch.get_num_threads() > 1
         and 1 < norm.num_features < _LINE
+        and norm.training
         and not is_watched()
+        and torch.get_num_threads() > 1
         and type(x) is Tensor
         and x.is_cpu
         and x.dtype in (torch.float32, torch.bfloat16)

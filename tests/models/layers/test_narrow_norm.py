@@ -140,6 +140,7 @@ def test_whoever_watches_operators_sees_pytorchs(calls):
     with FlopCounterMode(display=False):
         normalise(norm, x)
     assert 'batch_norm' in str(torch.jit.trace(lambda x: normalise(norm, x), x, check_trace=False).graph)
+    torch.compile(lambda x: normalise(norm, x), backend='eager', fullgraph=True)(x)
     constant = make(track_running_stats=False)  # transforms cannot change buffers
     torch.func.grad(lambda x: normalise(constant, x).square().mean())(x)
     assert not calls
