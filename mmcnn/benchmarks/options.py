@@ -10,6 +10,12 @@ from typing import Annotated
 from mmcnn.errors import UsageError
 from mmcnn.runs.options import ModelOptions, Option, Options
 
+#: The option of every benchmark that trains.
+CacheSize = Annotated[
+    float | None,
+    Option('memory for decoded images on our side, in 10^9 bytes (default: as in a training)', 'G', minimum=0),
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions(Options):
@@ -52,10 +58,7 @@ class StepOptions(NetworkOptions):
         int,
         Option('data-loading processes of each side, whose work is not counted (default: 0)', 'N', minimum=0),
     ] = 0
-    cache_gb: Annotated[
-        float | None,
-        Option('memory for decoded images on our side, in 10^9 bytes (default: as in a training)', 'G', minimum=0),
-    ] = None
+    cache_gb: CacheSize = None
     amp: Annotated[
         str, Option('precision of our side; the other is in float32 (default: off)', choices=('off', 'bf16'))
     ] = 'off'
@@ -74,10 +77,7 @@ class ValidationOptions(NetworkOptions):
     img_size: Annotated[int, Option('side of the images, in pixels (default: 160)', 'N', minimum=1)] = 160
     batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
     workers: Annotated[int, Option('data-loading processes of each side (default: 2)', 'N', minimum=0)] = 2
-    cache_gb: Annotated[
-        float | None,
-        Option('memory for decoded images on our side, in 10^9 bytes (default: as in a training)', 'G', minimum=0),
-    ] = None
+    cache_gb: CacheSize = None
     amp: Annotated[
         str | None,
         Option(
@@ -97,10 +97,7 @@ class TrainBenchmarkOptions(NetworkOptions):
     img_size: Annotated[int, Option('side of the images, in pixels (default: 320)', 'N', minimum=1)] = 320
     batch_size: Annotated[int, Option('images per batch (default: 16)', 'N', minimum=1)] = 16
     workers: Annotated[int, Option('data-loading processes of each training (default: 0)', 'N', minimum=0)] = 0
-    cache_gb: Annotated[
-        float | None,
-        Option('memory for decoded images on our side, in 10^9 bytes (default: as in a training)', 'G', minimum=0),
-    ] = None
+    cache_gb: CacheSize = None
     peers: Annotated[
         Sequence[str] | None,
         Option(

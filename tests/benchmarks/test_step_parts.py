@@ -1,12 +1,9 @@
-import itertools
-
 import pytest
 import torch
 from torch import nn
 
 from mmcnn.benchmarks.divided import NETWORK, PartClock
 from mmcnn.benchmarks.step_parts import LOSS_BACKWARD, DividedSteps
-from mmcnn.errors import UsageError
 
 
 @pytest.fixture
@@ -92,14 +89,3 @@ def test_the_backward_pass_of_the_loss_ends_where_the_layers_begin(clock):
     loss = clock.timed('loss', head.loss)([torch.rand(2), torch.rand(2)])
     clock.timed(LOSS_BACKWARD, loss.backward)()
     assert clock.seconds == {NETWORK: 20 + 40, 'loss': 2, LOSS_BACKWARD: 4}
-
-
-def test_a_detector_of_several_stages_is_refused():
-    class Runner:
-        model = nn.Linear(1, 1)
-
-    class Loop:
-        runner = Runner
-
-    with pytest.raises(UsageError, match='one-stage detector can be divided, but the model is Linear'):
-        DividedSteps(Loop, itertools.repeat(None))

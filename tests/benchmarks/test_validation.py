@@ -10,7 +10,6 @@ from mmcnn.benchmarks.divided import NETWORK, PartClock
 from mmcnn.benchmarks.options import ValidationOptions
 from mmcnn.benchmarks.validation_parts import BATCHES, BOXES, EPOCH, PARTS, DividedValidation, _TimedLoader
 from mmcnn.engine import BNStatisticsHook
-from mmcnn.errors import UsageError
 
 
 def seconds(**given):
@@ -139,17 +138,6 @@ def test_statistics_after_an_epoch_include_their_network_and_are_not_the_epoch(m
     assert {part: seconds for part, seconds in found.items() if seconds} == {
         EPOCH: 110, "BatchNorm's statistics": 5, NETWORK: 7 + 1, BOXES: 2,
     }  # fmt: skip
-
-
-def test_a_detector_of_several_stages_is_refused():
-    class Runner:
-        model = nn.Linear(1, 1)
-
-    class Loop:
-        runner = Runner
-
-    with pytest.raises(UsageError, match='one-stage detector can be divided, but the model is Linear'):
-        DividedValidation(Loop, lambda: None)
 
 
 @pytest.mark.slow
